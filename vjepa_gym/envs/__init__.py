@@ -1,0 +1,12 @@
+"""Gymnasium environments that mirror the tabletop tasks of V-JEPA 2 (arXiv 2506.09985, section 4)."""
+
+import gymnasium as gym
+
+REACH = "vjepa_gym/FrankaReach-v0"
+
+
+def register() -> None:
+    """Tell Gymnasium our ids; nothing heavy is imported until an environment is made."""
+    gym.register(
+        REACH, entry_point="vjepa_gym.envs.tasks.reach:make_reach", max_episode_steps=10
+    )
