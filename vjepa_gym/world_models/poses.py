@@ -39,9 +39,7 @@ def euler_angles(rotation: Float[Tensor, "*n 3 3"]) -> Float[Tensor, "*n 3"]:
     return torch.stack([roll, pitch, yaw], -1)
 
 
-def integrate(
-    pose: Float[Tensor, "*n 7"], action: Float[Tensor, "*n 7"]
-) -> Float[Tensor, "*n 7"]:
+def integrate(pose: Float[Tensor, "*n 7"], action: Float[Tensor, "*n 7"]) -> Float[Tensor, "*n 7"]:
     """Return the pose after `action`: `R_new = R(action) R(pose)`, closedness within [0, 1]."""
     # Double precision, as in NumPy: near a gimbal lock single precision loses the angles.
     turned = rotation_matrix(action[..., ANGLES].double()) @ rotation_matrix(
