@@ -1,4 +1,4 @@
-"""A simulation-first robotics research gym: V-JEPA 2-AC planning for a Franka in MuJoCo, and beyond."""
+"""A simulation-first robotics research gym: plan with V-JEPA 2-AC for a Franka in MuJoCo."""
 
 from importlib.metadata import version
 

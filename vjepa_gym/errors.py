@@ -1,4 +1,4 @@
-"""Everything this package raises on purpose: each message says what was wrong and what would work."""
+"""All that this package raises on purpose: a message says what was wrong and what would work."""
 
 import difflib
 from collections.abc import Iterable

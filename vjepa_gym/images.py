@@ -1,4 +1,4 @@
-"""Cropping and scaling of images in NumPy: the one definition that the training cache and the models share."""
+"""Cropping and scaling of images in NumPy: one definition for the training cache and the models."""
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -21,9 +21,7 @@ def area_weights(source: int, target: int) -> Float32[np.ndarray, "target source
     return (overlap / overlap.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def resize(
-    images: UInt8[np.ndarray, "*n h w 3"], size: int
-) -> UInt8[np.ndarray, "*n size size 3"]:
+def resize(images: UInt8[np.ndarray, "*n h w 3"], size: int) -> UInt8[np.ndarray, "*n size size 3"]:
     """Return the centred square of each image at `size` px, averaged by area."""
     square = centre_crop(images)
     if square.shape[-2] == size:

@@ -8,7 +8,8 @@ ROTATION = slice(3, 6)
 
 def rotation_matrix(euler: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3 3"]:
     """Return the rotation of extrinsic xyz angles `roll pitch yaw` [rad]: `Rz Ry Rx`."""
-    (cr, cp, cy), (sr, sp, sy) = np.moveaxis(np.cos(euler), -1, 0), np.moveaxis(np.sin(euler), -1, 0)
+    cr, cp, cy = np.moveaxis(np.cos(euler), -1, 0)
+    sr, sp, sy = np.moveaxis(np.sin(euler), -1, 0)
     rows = [
         [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
         [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],

@@ -1,4 +1,4 @@
-"""Observation and action spaces, and the limits behind them: one definition for simulation and hardware."""
+"""Observation and action spaces and their limits: one definition for simulation and hardware."""
 
 from collections.abc import Sequence
 
@@ -49,7 +49,8 @@ def clip_action(action: Action) -> tuple[Action, bool]:
     action = np.asarray(action)
     if action.shape != (7,):
         raise InvalidActionError(
-            f"An action has shape (7,): x y z [m], roll pitch yaw [rad], closedness; got {action.shape}."
+            "An action has shape (7,): x y z [m], roll pitch yaw [rad], closedness; "
+            f"got {action.shape}."
         )
     if not np.issubdtype(action.dtype, np.number) or not np.isfinite(action).all():
         raise InvalidActionError(f"An action must be seven finite numbers, got {action.tolist()}.")

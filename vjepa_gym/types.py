@@ -13,7 +13,7 @@ Conventions, relied on everywhere and written out in `docs/conventions.md`:
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self, TypeAlias, TypedDict, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypedDict, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
@@ -45,7 +45,7 @@ class Goal:
     poses: Float32[np.ndarray, "n k 7"] | None = None
     steps: tuple[int, ...]
 
-    def images_only(self) -> Self:
+    def images_only(self) -> "Goal":
         """Return this goal without its poses."""
         return replace(self, poses=None)
 
@@ -108,7 +108,7 @@ class Frames:
         """How many episodes there are."""
         return len(self.offsets) - 1
 
-    def split(self, held_out: int) -> tuple[Self, Self]:
+    def split(self, held_out: int) -> tuple["Frames", "Frames"]:
         """Return all but the last `held_out` episodes, and those."""
         if not 0 < held_out < self.num_episodes:
             raise ValueError(
