@@ -1,0 +1,68 @@
+"""Where cameras stand, and what they measure."""
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from vjepa_gym import kinematics
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraPose:
+    """A camera that looks at a point of the workspace from an angle and a distance.
+
+    Attributes:
+        target: The point it looks at, in the base frame [m].
+        azimuth: Where it stands, seen from above [deg]: 0 behind the base, 90 on the robot's left.
+        elevation: How far it looks down [deg].
+        distance: From the target [m].
+        fovy: Vertical field of view [deg].
+    """
+
+    target: tuple[float, float, float] = (0.50, 0.0, 0.20)
+    azimuth: float = 120.0
+    elevation: float = 28.0
+    distance: float = 1.15
+    fovy: float = 37.0
+
+    def position(self) -> np.ndarray:
+        """Return where the camera stands, in the base frame [m]."""
+        a, e = np.radians(self.azimuth), np.radians(self.elevation)
+        away = np.array([-np.cos(a) * np.cos(e), np.sin(a) * np.cos(e), np.sin(e)])
+        return np.array(self.target) + self.distance * away
+
+    def rotation(self) -> np.ndarray:
+        """Return the camera's axes in the base frame as columns: x right, y down, z forward."""
+        forward = np.array(self.target) - self.position()
+        forward /= np.linalg.norm(forward)
+        right = np.cross(forward, [0.0, 0.0, 1.0])
+        right /= np.linalg.norm(right)
+        return np.stack([right, np.cross(forward, right), forward], axis=1)
+
+
+LEFT = CameraPose()
+"""The default exterior camera: in front of the robot, to its left."""
+
+
+def place(model: mujoco.MjModel, name: str, pose: CameraPose) -> None:
+    """Move the camera `name` of a compiled model; the next rendered frame shows it."""
+    camera = model.camera(name)
+    # MuJoCo's cameras look along -z with y up.
+    axes = pose.rotation() * np.array([1.0, -1.0, -1.0])
+    mujoco.mju_mat2Quat(model.cam_quat[camera.id], axes.ravel())
+    model.cam_pos[camera.id] = pose.position()
+    model.cam_fovy[camera.id] = pose.fovy
+
+
+def calibration(
+    model: mujoco.MjModel, data: mujoco.MjData, name: str, size: int
+) -> dict[str, np.ndarray]:
+    """Return `extrinsics` (the camera's pose in the base frame: m, extrinsic xyz rad; x right, y
+    down, z forward) and `intrinsics` (3 x 3, for square images of `size` px)."""
+    camera = model.camera(name)
+    axes = data.cam_xmat[camera.id].reshape(3, 3) * np.array([1.0, -1.0, -1.0])
+    extrinsics = np.concatenate([data.cam_xpos[camera.id], kinematics.euler_angles(axes)])
+    focal = size / 2 / np.tan(np.radians(model.cam_fovy[camera.id]) / 2)
+    intrinsics = np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1.0]])
+    return {"extrinsics": extrinsics.astype(np.float32), "intrinsics": intrinsics}
