@@ -1,0 +1,203 @@
+"""Weights and configurations on disk: safetensors and JSON, written atomically, read strictly."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+
+from jaxtyping import Shaped
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from vjepa_gym.errors import CheckpointError
+
+Weights: TypeAlias = Mapping[str, Shaped[Tensor, "..."]]
+JSON: TypeAlias = dict[str, Any] | list[Any] | str | int | float | bool | None
+T = TypeVar("T")
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+PICKLE_HEADS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader of `path` finds the old or the new one, even after a crash."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
+
+
+def write_json(path: Path, content: JSON) -> None:
+    """Write JSON atomically."""
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> JSON:
+    """Return what a JSON file holds.
+
+    Raises:
+        CheckpointError: There is no such file, or it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"There is no {path}.") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON: {error}.") from error
+
+
+def write_tensors(path: Path, tensors: Weights, metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors, and words about them, to one safetensors file, atomically."""
+    # Tensors that share memory, such as views, are refused by the format unless they are copied.
+    apart = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, save(apart, dict(metadata or {})))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a safetensors file, and the words about them.
+
+    Raises:
+        CheckpointError: The file is missing, truncated, or of another kind. Pickles are refused
+            whatever they hold, since to read one is to run it.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"There is no {path}.")
+    with path.open("rb") as file:
+        if file.read(4).startswith(PICKLE_HEADS):
+            raise CheckpointError(
+                f"{path} is a pickle (a .pt or .pth of torch.save), which could run code when read."
+                " Convert it to safetensors where you trust it."
+            )
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is truncated or no safetensors file ({error}); fetch or make it again."
+        ) from error
+
+
+def save_model(
+    folder: Path,
+    *,
+    weights: Weights,
+    config: JSON,
+    half: bool = False,
+    **extra: JSON,
+) -> None:
+    """Write a model folder: `model.safetensors`, `config.json` and `<name>.json` for each extra.
+
+    Args:
+        folder: Made if need be.
+        weights: By name.
+        config: What is needed to build the model, as JSON values (see `to_json`).
+        half: Whether to store floats in 16 bits; they are read back as float32 all the same.
+        extra: Further JSON values by name, `gates` for one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if half:
+        weights = {
+            name: tensor.half() if tensor.is_floating_point() else tensor
+            for name, tensor in weights.items()
+        }
+    for name, content in {"config": config, **extra}.items():
+        write_json(folder / f"{name}.json", content)
+    write_tensors(folder / WEIGHTS_FILE, weights)
+
+
+def load_weights(folder: Path) -> dict[str, Tensor]:
+    """Return the weights of a model folder, floats as float32.
+
+    Raises:
+        CheckpointError: There are none, or they cannot be read (see `read_tensors`).
+    """
+    tensors, _ = read_tensors(folder / WEIGHTS_FILE)
+    return {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def load_into(module: nn.Module, weights: Weights, *, source: Path, prefix: str = "") -> None:
+    """Give `module` those of `weights` whose names begin with `prefix`.
+
+    Raises:
+        CheckpointError: They are not exactly what the module needs; lists every difference.
+    """
+    mine = {key.removeprefix(prefix): x for key, x in weights.items() if key.startswith(prefix)}
+    needed = module.state_dict()
+    problems = [f"missing: {prefix}{key}" for key in needed.keys() - mine.keys()]
+    problems += [f"unexpected: {prefix}{key}" for key in mine.keys() - needed.keys()]
+    problems += [
+        f"shape of {prefix}{key}: {tuple(mine[key].shape)}, the model has {tuple(x.shape)}"
+        for key, x in needed.items()
+        if key in mine and mine[key].shape != x.shape
+    ]
+    if problems:
+        raise CheckpointError(
+            f"{source} does not fit {type(module).__name__}; was it made with another"
+            " configuration?\n  " + "\n  ".join(sorted(problems))
+        )
+    module.load_state_dict(mine)
+
+
+def to_json(config: object) -> JSON:
+    """Return a configuration (nested dataclasses, enums, lists) as JSON values."""
+    if dataclasses.is_dataclass(config):
+        return {f.name: to_json(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    if isinstance(config, Enum):
+        return config.name
+    if isinstance(config, list | tuple):
+        return [to_json(item) for item in config]
+    if isinstance(config, str | int | float | None):
+        return config
+    raise TypeError(f"a configuration holds no {type(config).__name__}")
+
+
+def from_json(kind: type[T], values: JSON, *, source: Path) -> T:
+    """Return the configuration of type `kind` that `to_json` gave `values` for.
+
+    Raises:
+        CheckpointError: A field is unknown or has a value that it cannot have; names the file.
+    """
+    return _parse(kind, values, source)
+
+
+def _parse(kind: Any, value: Any, source: Path) -> Any:  # noqa: ANN401
+    if dataclasses.is_dataclass(kind):
+        return _parse_dataclass(kind, value, source)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        if value not in kind.__members__:
+            names = ", ".join(kind.__members__)
+            raise CheckpointError(f"{source}: {value!r} is no {kind.__name__}; use one of {names}.")
+        return kind[value]
+    if get_origin(kind) is list:
+        (item,) = get_args(kind)
+        return [_parse(item, one, source) for one in value]
+    return value
+
+
+def _parse_dataclass(kind: Any, value: Any, source: Path) -> Any:  # noqa: ANN401
+    hints = get_type_hints(kind)
+    names = ", ".join(hints)
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{source}: {kind.__name__} has the fields {names}, got {value!r}.")
+    if unknown := value.keys() - hints.keys():
+        raise CheckpointError(
+            f"{source}: {kind.__name__} has no {', '.join(sorted(unknown))}; it has {names}."
+        )
+    fields = {name: _parse(hints[name], one, source) for name, one in value.items()}
+    try:
+        return kind(**fields)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{source}: {error}.") from error
