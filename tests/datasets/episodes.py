@@ -25,7 +25,13 @@ def read_stamp(image: np.ndarray) -> int:
 
 
 def make_episode(
-    *, steps: int = 4, size: int = 64, seed: int = 0, success: bool = True, camera: str = "left"
+    *,
+    steps: int = 4,
+    size: int = 64,
+    seed: int = 0,
+    success: bool = True,
+    camera: str = "left",
+    policy: str = "scripted",
 ) -> Episode:
     """Return a random walk near roll = pi, where the gripper looks down."""
     rng = np.random.default_rng(seed)
@@ -45,7 +51,7 @@ def make_episode(
         cameras={camera: {"extrinsics": np.arange(6.0), "intrinsics": np.eye(3) * 200}},
         success=success,
         task="reach the pose in the picture",
-        policy="scripted",
+        policy=policy,
         seed=seed,
         extras={"qpos": rng.normal(size=(rows, 9)), "grasped": np.zeros(rows, bool)},
         info={"lab": "train", "distance": 0.1},

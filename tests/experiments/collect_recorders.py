@@ -1,0 +1,49 @@
+"""What stands in for the simulator in the workers of a collection."""
+
+import os
+import time
+from pathlib import Path
+
+from episodes import make_episode
+
+from vjepa_gym.experiments.jobs.collect import CollectConfig, Recorder
+from vjepa_gym.types import Episode
+
+
+def record_stub(config: CollectConfig) -> Recorder:
+    def record(behaviour: str, seed: int) -> Episode:
+        return make_episode(
+            steps=config.steps, size=32, seed=seed, success=seed % 2 == 0, policy=behaviour
+        )
+
+    return record
+
+
+def record_slowly(config: CollectConfig) -> Recorder:
+    record = record_stub(config)
+
+    def record_later(behaviour: str, seed: int) -> Episode:
+        time.sleep(0.02)
+        return record(behaviour, seed)
+
+    return record_later
+
+
+def die_once(config: CollectConfig) -> Recorder:
+    """Kill the first worker that begins its second episode, or every worker at once."""
+    record, grave = record_stub(config), Path(config.root).with_name("died")
+    recorded = []
+
+    def record_or_die(behaviour: str, seed: int) -> Episode:
+        first_death = len(recorded) == 1 and not grave.exists()
+        if config.env_options.get("always") or first_death:
+            grave.touch()
+            os._exit(9)
+        recorded.append(seed)
+        return record(behaviour, seed)
+
+    return record_or_die
+
+
+def fail(config: CollectConfig) -> Recorder:
+    raise RuntimeError(f"no such arm: {config.env}")
