@@ -55,7 +55,7 @@ class SimulatedArm:
         self._fingers = np.array([model.joint(f"finger_joint{i}").qposadr[0] for i in (1, 2)])
         self._hand = [model.actuator(f"gripper_finger_joint{i}").id for i in (1, 2)]
         self._flange = model.site("flange").id
-        self._closedness = 0.0
+        self.closedness = 0.0
 
     @property
     def pose(self) -> Pose:
@@ -83,12 +83,12 @@ class SimulatedArm:
                 f"The arm cannot reach the flange pose {np.round(pose, 3).tolist()}: the closest "
                 f"configuration is {1000 * error:.0f} mm away."
             )
-        self._closedness = float(pose[6])
+        self.closedness = float(pose[6])
         self.data.qpos[self._qpos] = joints
-        self.data.qpos[self._fingers] = np.array([1, -1]) * OPEN_WIDTH * (1 - self._closedness)
+        self.data.qpos[self._fingers] = np.array([1, -1]) * OPEN_WIDTH * (1 - self.closedness)
         self.data.qvel[:] = 0.0
         self.data.ctrl[self._servos] = joints
-        self._command_hand(self._closedness)
+        self._command_hand(self.closedness)
         mujoco.mj_forward(self.model, self.data)
 
     def move(self, action: Action) -> Move:
@@ -103,11 +103,11 @@ class SimulatedArm:
         target[:3], held_back = _within_workspace(target)
         command = kinematics.difference(start, target)
         # The hand is told where to go, not how far: measured closedness stops at what it holds.
-        closedness = float(np.clip(self._closedness + within[6], 0.0, 1.0))
+        closedness = float(np.clip(self.closedness + within[6], 0.0, 1.0))
         command[6] = within[6]
         seconds = float(
             np.clip(np.linalg.norm(command[:3]) / SPEED + 0.1, SHORTEST, LONGEST)
-            if closedness == self._closedness
+            if closedness == self.closedness
             else LONGEST
         )
         joints, _ = self._solve(self.data.ctrl[self._servos], target)
@@ -120,14 +120,14 @@ class SimulatedArm:
     def _travel(self, joints: np.ndarray, closedness: float, seconds: float) -> None:
         segments = round(seconds / SEGMENT)
         substeps = round(SEGMENT / self.model.opt.timestep)
-        begin, grip = self.data.ctrl[self._servos].copy(), self._closedness
+        begin, grip = self.data.ctrl[self._servos].copy(), self.closedness
         for i in range(1, segments + 1):
             share = min(1.0, i / segments / RAMP)
             smooth = share * share * (3.0 - 2.0 * share)
             self.data.ctrl[self._servos] = begin + smooth * (joints - begin)
             self._command_hand(grip + smooth * (closedness - grip))
             mujoco.mj_step(self.model, self.data, nstep=substeps)
-        self._closedness = closedness
+        self.closedness = closedness
         mujoco.mj_forward(self.model, self.data)
 
     def _command_hand(self, closedness: float) -> None:

@@ -1,7 +1,8 @@
 """Pictures of a scene, drawn off-screen."""
 
+import weakref
+
 import mujoco
-import numpy as np
 
 from vjepa_gym.errors import RenderingError
 from vjepa_gym.types import Image
@@ -28,6 +29,8 @@ class Renderer:
             raise RenderingError(ADVICE.format(reason="no OpenGL library was found")) from error
         except (ImportError, RuntimeError, mujoco.FatalError) as error:
             raise RenderingError(ADVICE.format(reason=str(error))) from error
+        # Drivers complain when a context outlives the interpreter's modules.
+        self._release = weakref.finalize(self, self._renderer.close)
         self._option = mujoco.MjvOption()
         self._option.geomgroup[:] = 0
         self._option.geomgroup[1] = 1
@@ -39,4 +42,4 @@ class Renderer:
 
     def close(self) -> None:
         """Give the drawing context back."""
-        self._renderer.close()
+        self._release()

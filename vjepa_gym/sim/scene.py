@@ -28,7 +28,7 @@ FLANGE_TO_TCP = 0.1034
 """From the flange along its z axis to the point between the finger tips [m] (Franka's URDF)."""
 
 STIFFNESS = np.array([4500.0, 4500, 3500, 3500, 2000, 2000, 2000])
-DAMPING = np.array([450.0, 450, 350, 350, 200, 200, 200])
+DAMPING = np.array([225.0, 225, 175, 175, 100, 100, 100])
 MAX_TORQUE = np.array([87.0, 87, 87, 87, 12, 12, 12])
 """Joint servos: stiffness [Nm/rad], damping [Nm s/rad] and the Panda's torque limits [Nm]."""
 
