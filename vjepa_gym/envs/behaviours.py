@@ -11,9 +11,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from vjepa_gym.envs.placement import REGION_HIGH, REGION_LOW
+from vjepa_gym.envs.placement import REGION_HIGH, REGION_LOW, flange_at
 from vjepa_gym.errors import UnknownNameError
-from vjepa_gym.kinematics import wrap_angle
+from vjepa_gym.kinematics import difference, wrap_angle
 from vjepa_gym.sim.arm import tool_centre
 from vjepa_gym.sim.world import OBJECTS, World
 from vjepa_gym.spaces import MAX_GRIPPER, MAX_ROTATION, MAX_TRANSLATION
@@ -113,14 +113,15 @@ def _follow(world: World, waypoints: Iterator[np.ndarray]) -> Behaviour:
 
 
 def _visit(world: World, place: np.ndarray, patience: int = 8) -> Behaviour:
-    """Go to a place [m] with the tool centre; give up after a while, since something may be in the way."""
+    """Go straight to a place [m] with the tool centre, the hand turned down again if something had
+    tilted it; give up after a while, since something may be in the way."""
     for _ in range(patience):
-        offset = place - tool_centre(world.arm.pose)
-        if np.linalg.norm(offset) < ARRIVED:
+        action = difference(world.arm.pose, flange_at(place))
+        if np.linalg.norm(place - tool_centre(world.arm.pose)) < ARRIVED:
             return
-        action = np.zeros(7, np.float32)
-        # A straight line: the longest axis takes the whole limit, the others their share.
-        action[:3] = offset * min(1.0, MAX_TRANSLATION / np.abs(offset).max())
+        action[:3] *= min(1.0, MAX_TRANSLATION / np.abs(action[:3]).max())
+        action[3:6] = np.clip(action[3:6], -MAX_ROTATION, MAX_ROTATION)
+        action[6] = 0.0
         yield action
 
 
