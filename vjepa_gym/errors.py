@@ -40,3 +40,7 @@ class RenderingError(VJEPAGymError):
 
 class WorkspaceError(VJEPAGymError):
     """The arm was asked to be where it cannot or must not be."""
+
+
+class TrainingError(VJEPAGymError):
+    """A training diverged or collapsed; the message says what to try."""
