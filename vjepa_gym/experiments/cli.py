@@ -1,0 +1,93 @@
+"""The one door: `vjepa-gym <job> [group=option] [key=value]`.
+
+Nothing heavy is imported before it is known that something is to be run, so that help is instant.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from vjepa_gym.errors import UnknownNameError, VJEPAGymError
+
+JOBS = {
+    "demo": "the shipped model reaches for goal images: a table, videos, a page to look at",
+    "collect": "fill a dataset with simulated episodes in DROID's layout; resumes",
+    "pretrain": "train the V-JEPA 2 encoder on the videos of a dataset; resumes",
+    "train": "train the action-conditioned predictor on top of it; resumes",
+    "gates": "the offline checks that a model should pass before anyone plans with it",
+    "evaluate": "measure how often an agent succeeds, with intervals",
+}
+"""What can be run, and what one gets from it."""
+
+HELP = """\
+vjepa-gym <job> [group=option ...] [key=value ...]
+
+Jobs
+{jobs}
+
+Examples
+  vjepa-gym demo
+  vjepa-gym collect job.root=data/tiny job.episodes=2400
+  vjepa-gym evaluate agent=planning agent.planner=fast world_model=tiny
+  vjepa-gym evaluate -m agent=planning,random          every combination, one after another
+
+vjepa-gym <job> --help        every key of that job, its default and its meaning
+vjepa-gym <job> --cfg job     the composed configuration, without running anything
+VJEPA_GYM_DEBUG=1             the traceback of an error as well
+
+Each run writes its configuration and the version of the code to runs/<job>/<date_time>."""
+
+MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
+HELP_WORDS = ("-h", "--help", "help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the words of a command line ask for, and return the exit status.
+
+    Args:
+        arguments: The words after the command; those of this process by default.
+
+    Returns:
+        0 if it worked, 2 if the words make no sense, 1 if the job failed for a reason that it
+        names, 130 if it was interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(words)
+    except VJEPAGymError as error:
+        if os.environ.get("VJEPA_GYM_DEBUG"):
+            raise
+        print(f"vjepa-gym: {error}", file=sys.stderr)
+        return MISTAKE if isinstance(error, UnknownNameError | ValueError) else FAILURE
+    except KeyboardInterrupt:
+        print("vjepa-gym: interrupted.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in HELP_WORDS:
+        print(HELP.format(jobs="\n".join(f"  {name:<10} {line}" for name, line in JOBS.items())))
+        return 0
+    if words[0] == "--version":
+        print(version("vjepa-gym"))
+        return 0
+    job, overrides = _job_and_overrides(words)
+    if any(word in HELP_WORDS for word in overrides) and job:
+        from vjepa_gym.experiments.options import describe_job
+
+        print(describe_job(job, JOBS[job]))
+        return 0
+    from vjepa_gym.experiments.launch import launch
+
+    return launch([f"job={job}", *overrides] if job else overrides)
+
+
+def _job_and_overrides(words: list[str]) -> tuple[str | None, list[str]]:
+    """Split off the job, which is the first word unless that is a flag or an override."""
+    first = words[0]
+    if first.startswith("-") or "=" in first:
+        return None, words
+    if first not in JOBS:
+        raise UnknownNameError("job", first, JOBS)
+    return first, words[1:]

@@ -1,0 +1,75 @@
+"""From what is configured to what does it: one `match` a kind."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from vjepa_gym.experiments.config import ExperimentConfig
+from vjepa_gym.experiments.jobs.collect import CollectConfig, run_collect
+from vjepa_gym.experiments.jobs.gates import GatesConfig, run_gates
+from vjepa_gym.experiments.jobs.pretrain import PretrainConfig, run_pretrain
+from vjepa_gym.experiments.jobs.train import TrainConfig, run_train
+from vjepa_gym.experiments.progress import progress, size
+from vjepa_gym.learning.training import OnStep
+from vjepa_gym.world_models.gates import Gates
+
+RESULTS = Console(highlight=False, soft_wrap=True)
+"""Where results are shown; progress and log lines go elsewhere, to the standard error."""
+
+
+def run(experiment: ExperimentConfig, folder: Path) -> None:
+    """Do the job of an experiment; what has no place of its own is written to `folder`."""
+    match experiment.job:
+        case CollectConfig() as job:
+            collect(job)
+        case PretrainConfig() as job:
+            with _training("pretrain", job.training.steps) as on_step:
+                run_pretrain(job, on_step)
+            RESULTS.print(f"The encoder is in {job.folder}.")
+        case TrainConfig() as job:
+            with _training("train", job.training.steps) as on_step:
+                model = run_train(job, on_step)
+            RESULTS.print(f"The world model is in {job.folder}.")
+            show_gates(model.gates)
+        case GatesConfig() as job:
+            gates = run_gates(job)
+            text = json.dumps(gates.to_json(), indent=1)
+            (folder / "gates.json").write_text(text + "\n", encoding="utf-8")
+            show_gates(gates)
+
+
+def collect(job: CollectConfig) -> None:
+    """Collect, showing how far it is."""
+    with progress("collect", job.episodes, "episodes") as report:
+
+        def on_episode(done: int, _: int, successes: int, count: int) -> None:
+            report(done, {"successes": str(successes), "size": size(count)})
+
+        there = run_collect(job, on_episode)
+    RESULTS.print(
+        f"{job.root}: {there.found + there.recorded} episodes, {there.recorded} of them new,"
+        f" {there.successes} successful, {size(there.bytes)}."
+    )
+
+
+@contextmanager
+def _training(title: str, steps: int) -> Iterator[OnStep]:
+    with progress(title, steps, "steps") as report:
+        yield lambda done, _, metrics: report(done, metrics)
+
+
+def show_gates(gates: Gates | None) -> None:
+    """Show what was measured, and what of it should be better before anyone plans."""
+    if gates is None:
+        return
+    table = Table("gate", "measured")
+    for name, value in gates.to_json().items():
+        numbers = value if isinstance(value, list) else [value]
+        table.add_row(name.replace("_", " "), "  ".join(f"{number:.3g}" for number in numbers))
+    RESULTS.print(table)
+    for failure in gates.failures():
+        RESULTS.print(f"not passed: {failure}")

@@ -1,0 +1,148 @@
+"""From words to a run: Hydra composes, we check, note down what is run, and run it."""
+
+import json
+import logging
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.logging import RichHandler
+
+import vjepa_gym
+from vjepa_gym.errors import VJEPAGymError
+from vjepa_gym.experiments.config import PRESETS, ExperimentConfig, preset_group, register
+from vjepa_gym.experiments.factory import run
+from vjepa_gym.experiments.mistakes import UsageError, explain
+from vjepa_gym.experiments.progress import CONSOLE
+
+logger = logging.getLogger(__name__)
+
+VERSIONS = ("vjepa-gym", "torch", "mujoco", "gymnasium", "numpy", "robosuite")
+"""Packages whose versions are noted down with each run."""
+
+
+def launch(overrides: list[str]) -> int:
+    """Compose the configuration of `overrides` and run it; with `-m`, each of a sweep.
+
+    Returns:
+        0, or 1 if some run of a sweep failed; the others are run all the same.
+
+    Raises:
+        VJEPAGymError: There is nothing to run, or the only run failed.
+    """
+    register()
+    failures: list[VJEPAGymError] = []
+
+    def task(config: DictConfig) -> None:
+        # Hydra would print an error of its own before ours.
+        try:
+            _run_one(config)
+        except VJEPAGymError as error:
+            failures.append(error)
+
+    # Errors come to us, rather than to Hydra's own printer, which ends the process.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    # Hydra reads its words from here only.
+    sys.argv[1:] = with_presets(overrides)
+    try:
+        hydra.main(version_base="1.3", config_path="presets", config_name="experiment")(task)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(error) from error
+    if len(failures) == 1:
+        raise failures[0]
+    for failure in failures:
+        CONSOLE.print(f"vjepa-gym: {failure}", markup=False)
+    return 1 if failures else 0
+
+
+def with_presets(overrides: list[str]) -> list[str]:
+    """Return overrides in which `agent.planner=fast` is said as Hydra has it said.
+
+    Hydra calls what fills a key from a file or a preset a group, and has it appended with a plus.
+    """
+    job = next((word[4:] for word in overrides if word.startswith("job=")), "")
+    keys = PRESETS.get(job, {})
+    words = []
+    for word in overrides:
+        key, equals, value = word.partition("=")
+        words.append(f"+{preset_group(job, key)}={value}" if equals and key in keys else word)
+    return words
+
+
+def _run_one(config: DictConfig) -> None:
+    settings = HydraConfig.get()
+    folder = Path(settings.runtime.output_dir)
+    experiment = _checked(config)
+    note_down(config, folder, settings.overrides.task)
+    with _log_to(folder):
+        run(experiment, folder)
+
+
+def _checked(config: DictConfig) -> ExperimentConfig:
+    """Return plain dataclasses; from here on there is no Hydra."""
+    try:
+        experiment = OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        raise explain(error) from error
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    assert isinstance(experiment, ExperimentConfig)
+    return experiment
+
+
+def note_down(config: DictConfig, folder: Path, overrides: list[str]) -> None:
+    """Write what is run: `config.yaml`, `command.txt` and `version.json` in `folder`."""
+    plain = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    # By way of JSON, which knows no paths or tuples: the file can be read without this package.
+    plain = json.loads(json.dumps(plain, default=str))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(plain), encoding="utf-8")
+    command = shlex.join(["vjepa-gym", *overrides])
+    (folder / "command.txt").write_text(command + "\n", encoding="utf-8")
+    versions = {name: version(name) for name in VERSIONS}
+    code = {"python": sys.version.split()[0], **versions, **_commit()}
+    (folder / "version.json").write_text(json.dumps(code, indent=1) + "\n", encoding="utf-8")
+
+
+def _commit() -> dict[str, str | bool | None]:
+    """Return the commit of the checkout that this code runs from, if it is one."""
+    checkout = Path(vjepa_gym.__file__).parents[1]
+    if not (checkout / ".git").exists():
+        return {"commit": None, "changed": None}
+    said = []
+    for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
+        git = ["git", "-C", str(checkout), *words]
+        try:
+            answer = subprocess.run(git, capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return {"commit": None, "changed": None}
+        said.append(answer.stdout.strip())
+    return {"commit": said[0], "changed": bool(said[1])}
+
+
+@contextmanager
+def _log_to(folder: Path) -> Iterator[None]:
+    """Show what the library logs, and keep it in `folder`."""
+    shown = RichHandler(console=CONSOLE, show_time=False, show_path=False, show_level=False)
+    kept = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+    kept.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    library = logging.getLogger("vjepa_gym")
+    library.setLevel(logging.INFO)
+    for handler in (shown, kept):
+        library.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in (shown, kept):
+            library.removeHandler(handler)
+        kept.close()

@@ -1,0 +1,49 @@
+"""What is wrong with a command line, said with the names that exist."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
+from omegaconf.errors import OmegaConfBaseException as ConfigError
+
+from vjepa_gym.errors import UnknownNameError, VJEPAGymError
+
+
+class UsageError(VJEPAGymError, ValueError):
+    """The command line asks for what cannot be."""
+
+
+def explain(error: HydraException | ConfigError) -> VJEPAGymError:
+    """Return an error that a user can act on, for one of Hydra's or OmegaConf's."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return UnknownNameError(f"option of {group.rpartition('/')[2]}", name, error.options)
+    cause = error if isinstance(error, ConfigError) else error.__cause__
+    if isinstance(cause, MissingMandatoryValue):
+        return UsageError(f"{cause.full_key} must be given: {cause.full_key}=...")
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError):
+        return _unknown_key(cause)
+    if isinstance(cause, ConfigError):
+        return UsageError(f"{cause.full_key}: {_first_line(cause)}")
+    return UsageError(_first_line(error))
+
+
+def _unknown_key(error: ConfigError) -> VJEPAGymError:
+    path = str(error.full_key).rpartition(".")[0]
+    names = _names(error.object_type, error.parent_node)
+    if not names:
+        return UsageError(f"{path} has no keys, so none is called {error.key!r}.")
+    prefix = f"{path}." if path else ""
+    return UnknownNameError("key", str(error.full_key), [f"{prefix}{name}" for name in names])
+
+
+def _names(kind: Any, node: Any) -> list[str]:
+    if dataclasses.is_dataclass(kind):
+        return [field.name for field in dataclasses.fields(kind)]
+    return [str(name) for name in node] if isinstance(node, Mapping) else []
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,77 @@
+"""What can be set on the command line: keys, defaults and meanings, read from the dataclasses."""
+
+import ast
+import dataclasses
+import inspect
+import textwrap
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any
+
+from vjepa_gym.experiments.config import GROUPS, PRESETS
+
+WIDTH = 100
+WITH_GROUPS = ("evaluate",)
+"""The jobs that depend on more than their own keys."""
+
+
+def describe_job(job: str, line: str) -> str:
+    """Return what `vjepa-gym <job> --help` shows."""
+    said = [f"vjepa-gym {job} [group=option ...] [key=value ...]", "", f"Will {line}.", ""]
+    said += _keys("job", GROUPS["job"][job])
+    if job in WITH_GROUPS:
+        for group, options in GROUPS.items():
+            if group != "job":
+                said += _options(group, options)
+    for key, presets in PRESETS.get(job, {}).items():
+        said += ["", f"{key}=<{'|'.join(presets)}> takes a preset."]
+    return "\n".join(said)
+
+
+def _options(group: str, options: Mapping[str, Any]) -> list[str]:
+    said = ["", f"{group}=<{'|'.join(options)}>"]
+    kinds: set[type] = set()
+    for name, node in options.items():
+        kind = node if isinstance(node, type) else type(node)
+        keys = [] if kind in kinds else _keys(group, node)
+        if keys:
+            said += [f"  {group}={name}", *keys]
+        kinds.add(kind)
+    return said
+
+
+def _keys(prefix: str, node: Any) -> list[str]:
+    lines = []
+    for key, value, meaning in walk(prefix, node() if isinstance(node, type) else node):
+        shown = value.name if isinstance(value, Enum) else value
+        lines.append(f"  {key}={shown}")
+        lines += textwrap.wrap(meaning, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return lines
+
+
+def walk(prefix: str, config: Any) -> Iterator[tuple[str, Any, str]]:
+    """Yield each key below `prefix`, its value in `config`, and its meaning."""
+    meanings = field_docstrings(type(config))
+    for field in dataclasses.fields(config):
+        key, value = f"{prefix}.{field.name}", getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from walk(key, value)
+        else:
+            yield key, value, meanings.get(field.name, "")
+
+
+def field_docstrings(kind: type) -> dict[str, str]:
+    """Return the docstring under each field of a dataclass and of those it derives from."""
+    found: dict[str, str] = {}
+    for base in reversed([base for base in kind.__mro__ if dataclasses.is_dataclass(base)]):
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        assert isinstance(definition, ast.ClassDef)
+        for field, after in zip(definition.body, definition.body[1:], strict=False):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(after, ast.Expr)
+                and isinstance(after.value, ast.Constant)
+            ):
+                found[field.target.id] = " ".join(str(after.value.value).split())
+    return found
