@@ -79,3 +79,11 @@ def test_wrapping_leaves_angles_within_half_a_turn_untouched() -> None:
     angles = torch.linspace(-3.14, 3.14, 101)
     assert torch.equal(poses.wrap_angle(angles), angles)
     assert poses.wrap_angle(torch.tensor(-math.pi, dtype=torch.float64)) == math.pi
+
+
+def test_following_actions_visits_every_pose_on_the_way() -> None:
+    start, actions = torch.from_numpy(random_poses(1, (2,))), torch.full((2, 3, 7), 0.1)
+    visited = poses.follow(start, actions)
+    assert visited.shape == (2, 3, 7)
+    second = poses.integrate(poses.integrate(start, actions[:, 0]), actions[:, 1])
+    assert torch.equal(visited[:, 1], second)

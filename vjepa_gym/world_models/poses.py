@@ -64,3 +64,14 @@ def wrap_angle(angle: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """Return the same angle [rad] in (-pi, pi]; one that is already there is left untouched."""
     turn = 2 * math.pi
     return angle - turn * torch.ceil((angle - math.pi) / turn)
+
+
+def follow(
+    pose: Float[Tensor, "*n 7"], actions: Float[Tensor, "*n horizon 7"]
+) -> Float[Tensor, "*n horizon 7"]:
+    """Return the pose after each of the actions, done one after the other from `pose`."""
+    visited = []
+    for action in actions.unbind(-2):
+        pose = integrate(pose, action)
+        visited.append(pose)
+    return torch.stack(visited, -2)

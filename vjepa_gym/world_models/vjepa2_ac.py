@@ -1,0 +1,162 @@
+"""V-JEPA 2-AC as a world model: encoder, predictor and preprocessing in one, kept in one folder."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from vjepa_gym.errors import UnknownNameError
+from vjepa_gym.learning.checkpoints import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    from_json,
+    load_into,
+    load_weights,
+    read_json,
+    save_model,
+    to_json,
+)
+from vjepa_gym.world_models.ac_predictor import ACPredictor
+from vjepa_gym.world_models.base import Context, Imagined, WorldModel
+from vjepa_gym.world_models.encoder import VisionTransformer, encode_frames
+from vjepa_gym.world_models.gates import Gates
+from vjepa_gym.world_models.imagination import imagine
+from vjepa_gym.world_models.poses import follow
+from vjepa_gym.world_models.preprocessing import Preprocessing
+from vjepa_gym.world_models.presets import ModelConfig
+
+GATES_FILE = "gates.json"
+ENCODED_TOGETHER = 64
+"""Images that pass the encoder at once."""
+
+
+class VJEPA2AC(nn.Module):
+    """The world model that agents plan with. It is frozen; gradients reach actions only.
+
+    Attributes:
+        config: Sizes of everything.
+        encoder: From images to latents.
+        predictor: From latents and an action to the next latents.
+        gates: What was measured on held-out episodes, if it was.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        encoder: VisionTransformer,
+        predictor: ACPredictor,
+        gates: Gates | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = encoder
+        self.predictor = predictor
+        self.preprocessing = Preprocessing(config.preprocessing, config.encoder.image_size)
+        self.gates = gates
+        self.to(predictor.state_mean.device).eval().requires_grad_(False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.predictor.state_mean.device
+
+    @torch.no_grad()
+    def encode(self, images: UInt8[Tensor, "n height width 3"]) -> Float[Tensor, "n tokens dim"]:
+        """Return the latents of single images, cropped and scaled to the model's own size."""
+        parts = [
+            encode_frames(self.encoder, self.preprocessing(part.to(self.device)))
+            for part in images.split(ENCODED_TOGETHER)
+        ]
+        return torch.cat(parts)
+
+    def imagine(self, context: Context, actions: Float[Tensor, "n samples horizon 7"]) -> Imagined:
+        """Return what would be seen after each of the actions.
+
+        The oldest frames of `context` are left out where they and the horizon together would make
+        more steps than the predictor was trained on.
+        """
+        kept = max(1, self.config.ac_predictor.context_frames - actions.shape[2] + 1)
+        recent = Context(
+            latents=context.latents[:, -kept:],
+            poses=context.poses[:, -kept:],
+            actions=context.actions[:, max(0, context.actions.shape[1] - kept + 1) :],
+        )
+        with torch.set_grad_enabled(torch.is_grad_enabled() and actions.requires_grad):
+            return imagine(self.predictor, recent, actions)
+
+    def save(self, folder: Path, *, half: bool = False) -> None:
+        """Write `model.safetensors`, `config.json` and, if there are gates, `gates.json`.
+
+        Args:
+            folder: Made if need be.
+            half: Whether to store weights in 16 bits, as shipped ones are.
+        """
+        extra: dict[str, Any] = {"gates": self.gates.to_json()} if self.gates else {}
+        save_model(
+            folder, weights=self.state_dict(), config=to_json(self.config), half=half, **extra
+        )
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device | str = "cpu") -> "VJEPA2AC":
+        """Return the world model in `folder`.
+
+        Raises:
+            CheckpointError: A file is missing or broken, or the weights are not what the
+                configuration says.
+        """
+        source = folder / CONFIG_FILE
+        config = from_json(ModelConfig, read_json(source), source=source)
+        measured = folder / GATES_FILE
+        gates = None
+        if measured.exists():
+            gates = from_json(Gates, read_json(measured), source=measured)
+        encoder = VisionTransformer(config.encoder)
+        predictor = ACPredictor(config.ac_predictor, config.encoder.width)
+        model = cls(config, encoder, predictor, gates)
+        load_into(model, load_weights(folder), source=folder / WEIGHTS_FILE)
+        return model.to(device)
+
+
+class Persistence:
+    """A control: a world in which nothing changes but the pose. A plan in it is a blind guess."""
+
+    def __init__(self, world_model: WorldModel) -> None:
+        self._world_model = world_model
+
+    def encode(self, images: UInt8[Tensor, "n height width 3"]) -> Float[Tensor, "n tokens dim"]:
+        """Return what the wrapped world model makes of the images."""
+        return self._world_model.encode(images)
+
+    def imagine(self, context: Context, actions: Float[Tensor, "n samples horizon 7"]) -> Imagined:
+        """Return the current latents, again and again."""
+        samples, horizon = actions.shape[1:3]
+        return Imagined(
+            context=context,
+            actions=actions,
+            latents=context.latents[:, -1][:, None, None].expand(-1, samples, horizon, -1, -1),
+            poses=follow(context.poses[:, -1:].expand(-1, samples, -1), actions),
+        )
+
+
+def shipped_world_models() -> dict[str, Path]:
+    """Return the folders of the world models that come with the package, by name."""
+    root = Path(str(files("vjepa_gym.checkpoints")))
+    return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{WEIGHTS_FILE}"))}
+
+
+def load_world_model(name_or_path: str | Path, device: torch.device | str = "cpu") -> VJEPA2AC:
+    """Return a world model that is shipped, by name, or one from any folder.
+
+    Raises:
+        UnknownNameError: It is neither; lists the names.
+        CheckpointError: It cannot be read.
+    """
+    shipped = shipped_world_models()
+    name = str(name_or_path)
+    folder = shipped.get(name, Path(name_or_path))
+    if not folder.is_dir():
+        raise UnknownNameError("world model", name, shipped)
+    return VJEPA2AC.load(folder, device)
