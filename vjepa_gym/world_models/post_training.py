@@ -37,7 +37,7 @@ class PostTrainingConfig(TrainingConfig):
     steps: int = 6000
     """Steps of the optimiser."""
     frames: int = 4
-    """Frames in a clip; one more than the predictor then looks back on."""
+    """Frames in a clip; at least one more than the predictor's `context_frames`."""
     rollout_steps: int = 2
     """Frames that are predicted one from the other; 1 leaves teacher forcing alone."""
     random_start: bool = False
@@ -87,6 +87,30 @@ def roll_out(
     return known[:, start:]
 
 
+def prediction_losses(
+    predict: Predict,
+    latents: Latents,
+    poses: Float[Tensor, "batch frames 7"],
+    actions: Float[Tensor, "batch steps 7"],
+    *,
+    start: int = 1,
+    steps: int = 2,
+    exponent: float = 1.0,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Return the loss of teacher forcing, every frame from the true ones, and that of a rollout.
+
+    Both are mean powers of the absolute error over all their frames; see `roll_out`.
+    """
+    forced = predict(latents[:, :-1], poses[:, :-1], actions)
+    first = forced[:, start - 1]
+    rolled = roll_out(predict, latents, poses, actions, first, start=start, steps=steps)
+
+    def distance(predicted: Latents, true: Latents) -> Float[Tensor, ""]:
+        return ((predicted - true).abs() ** exponent).mean() / exponent
+
+    return distance(forced, latents[:, 1:]), distance(rolled, latents[:, start : start + steps])
+
+
 class PostTraining:
     """Trains a predictor on clips of latents that were computed once."""
 
@@ -117,29 +141,24 @@ class PostTraining:
     def loss(
         self, generator: torch.Generator
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """Return teacher forcing plus rollout on a batch of clips."""
-        predict, training = self._world_model.predictor, self._training
+        """Return the sum of the two losses on a batch of clips."""
         latents, poses, actions = self._clips(generator)
-        start = self._draw_start(generator)
-        forced = predict(latents[:, :-1], poses[:, :-1], actions)
-        rolled = roll_out(
-            predict,
+        forced, rolled = prediction_losses(
+            self._world_model.predictor,
             latents,
             poses,
             actions,
-            forced[:, start - 1],
-            start=start,
-            steps=training.rollout_steps,
+            start=self._draw_start(generator),
+            steps=self._training.rollout_steps,
+            exponent=self._training.loss_exponent,
         )
-        one_step = self._distance(forced, latents[:, 1:])
-        far = self._distance(rolled, latents[:, start : start + training.rollout_steps])
-        unchanged = self._distance(latents[:, :-1], latents[:, 1:])
+        unchanged = (latents[:, 1:] - latents[:, :-1]).abs().mean()
         metrics = {
-            "teacher_forcing": one_step,
-            "rollout": far,
-            "over_persistence": (one_step / unchanged).detach(),
+            "teacher_forcing": forced.detach(),
+            "rollout": rolled.detach(),
+            "over_persistence": forced.detach() / unchanged,
         }
-        return one_step + far, metrics
+        return forced + rolled, metrics
 
     def after_step(self, done: float) -> None:
         """Do nothing: there is no moving average."""
@@ -169,10 +188,6 @@ class PostTraining:
         most = self._training.frames - self._training.rollout_steps
         return int(torch.randint(1, most + 1, (), generator=generator))
 
-    def _distance(self, predicted: Latents, true: Latents) -> Float[Tensor, ""]:
-        power = self._training.loss_exponent
-        return ((predicted - true).abs() ** power).mean() / power
-
 
 def post_train(
     frames: Frames,
@@ -200,6 +215,7 @@ def post_train(
 
     Raises:
         CheckpointError: There is no such encoder in `encoder_folder`.
+        ValueError: The clips are too short for the predictor's `context_frames`.
         DatasetError: No episode is long enough for a clip.
         TrainingError: The loss is not finite.
     """
@@ -208,6 +224,11 @@ def post_train(
         raise CheckpointError(
             f"{encoder_folder} holds another encoder than is asked for:\n  {trained.encoder}\n"
             f"  {model.encoder}"
+        )
+    if training.frames <= model.ac_predictor.context_frames:
+        raise ValueError(
+            f"clips of {training.frames} frames do not train a predictor to look back on"
+            f" {model.ac_predictor.context_frames}; lengthen the clips or shorten context_frames"
         )
     predictor = ACPredictor(model.ac_predictor, model.encoder.width)
     initialise(predictor, torch.Generator().manual_seed(seed))

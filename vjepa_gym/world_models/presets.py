@@ -21,8 +21,9 @@ class ACPredictorConfig:
     """Attention heads; each has an even number of features, at least 6."""
     mlp_ratio: float = 4.0
     """Hidden features of an MLP over `width`."""
-    context_frames: int = 8
-    """Most control steps that it looks back on, the current one included."""
+    context_frames: int = 7
+    """Most control steps that it looks back on, the current one included: one less than the frames
+    of the clips that it is trained on."""
     grid_size: int = 16
     """Rows and columns of tokens that positions are stated for; other grids are scaled to it."""
     rope: RopeForm = RopeForm.released
