@@ -173,7 +173,7 @@ def from_json(kind: type[T], values: JSON, *, source: Path) -> T:
     return _parse(kind, values, source)
 
 
-def _parse(kind: Any, value: Any, source: Path) -> Any:  # noqa: ANN401
+def _parse(kind: Any, value: Any, source: Path) -> Any:
     if dataclasses.is_dataclass(kind):
         return _parse_dataclass(kind, value, source)
     if isinstance(kind, type) and issubclass(kind, Enum):
@@ -187,7 +187,7 @@ def _parse(kind: Any, value: Any, source: Path) -> Any:  # noqa: ANN401
     return value
 
 
-def _parse_dataclass(kind: Any, value: Any, source: Path) -> Any:  # noqa: ANN401
+def _parse_dataclass(kind: Any, value: Any, source: Path) -> Any:
     hints = get_type_hints(kind)
     names = ", ".join(hints)
     if not isinstance(value, dict):

@@ -6,7 +6,6 @@ The modules are named as in the public checkpoints (`attn.qkv`, `mlp.fc1`, ...),
 import math
 from dataclasses import dataclass
 from enum import Enum
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float
@@ -47,7 +46,7 @@ class Rope:
         positions: Float[Tensor, "*batch tokens 3"],
         head_width: int,
         form: RopeForm = RopeForm.released,
-    ) -> Self:
+    ) -> "Rope":
         """Return the tables of tokens at `positions` (time, row, column).
 
         A head is split in three equal even parts, one an axis; what is left over stays as it is.

@@ -5,33 +5,29 @@ with the same bytes as one that was left alone: a checkpoint holds the weights, 
 optimiser, and that of the one generator from which batches and all other chance are drawn.
 """
 
-import csv
-import io
-import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vjepa_gym.errors import CheckpointError, TrainingError
-from vjepa_gym.learning.checkpoints import load_into, read_tensors, write_atomically, write_tensors
+from vjepa_gym.errors import TrainingError
+from vjepa_gym.learning.loss_log import LossLog
+from vjepa_gym.learning.resuming import RunState
 
 OnStep = Callable[[int, int, dict[str, float]], None]
 """Called after each step with the steps done, the steps in all, and the metrics."""
 
-CHECKPOINTS = "checkpoints"
 LOSSES = "losses.csv"
 LATENT_STD = "latent_std"
 """The metric that the collapse alarm listens to: how much latents differ between samples."""
 
-logger = logging.getLogger(__name__)
 
-
+@runtime_checkable
 class Task(Protocol):
     """What is trained: it draws its own batches, and says what their loss is."""
 
@@ -74,7 +70,7 @@ class TrainingConfig:
     decay: float = 0.2
     """Part of the steps, at the end, in which it falls."""
     weight_decay: float = 0.04
-    """AdamW's, on matrices only: biases, norms and mask tokens are spared."""
+    """AdamW's; biases and norms are spared."""
     checkpoint_every: int = 250
     """Steps between checkpoints; a kill loses at most these."""
     keep_checkpoints: int = 2
@@ -160,9 +156,10 @@ def fit(
         TrainingError: The loss is not finite, or the latents collapsed.
         CheckpointError: A checkpoint in `folder` is of another model.
     """
+    optimiser, names = _optimiser(task.modules, config)
     generator = torch.Generator().manual_seed(seed)
-    optimiser = _optimiser(task, config)
-    first = resume(task, optimiser, generator, folder)
+    state = RunState(folder, task.modules, optimiser, names, generator)
+    first = state.resume()
     losses = LossLog(folder / LOSSES, first)
     alarm = CollapseAlarm(config.collapse_below, config.collapse_patience)
     autocast = torch.autocast(torch.device(device).type, torch.bfloat16, config.bfloat16)
@@ -177,126 +174,32 @@ def fit(
         optimiser.step()
         task.after_step(step / config.steps)
 
-        numbers = {name: float(value) for name, value in {"loss": loss.detach(), **metrics}.items()}
+        numbers = {name: float(x) for name, x in {"loss": loss.detach(), **metrics}.items()}
         alarm.check(step, numbers)
         if step % config.log_every == 0:
             losses.add(step, numbers)
         if step % config.checkpoint_every == 0 or step == config.steps:
-            save_checkpoint(task, optimiser, generator, folder, step, config.keep_checkpoints)
+            task.export(folder)
+            state.save(step, config.keep_checkpoints)
         if on_step is not None:
             on_step(step, config.steps, numbers)
 
 
-def save_checkpoint(
-    task: Task,
-    optimiser: torch.optim.Optimizer,
-    generator: torch.Generator,
-    folder: Path,
-    step: int,
-    keep: int,
-) -> None:
-    """Write everything that step `step + 1` depends on, then what the task exports."""
-    tensors: dict[str, Tensor] = {"generator": generator.get_state()}
-    for name, module in task.modules.items():
-        tensors |= {f"modules.{name}.{key}": x for key, x in module.state_dict().items()}
-    names = list(_trained(task))
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{key}.{names[index]}": x for key, x in state.items()}
-    (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-    write_tensors(_path(folder, step), tensors, {"step": str(step)})
-    task.export(folder)
-    for old in _checkpoints(folder)[:-keep]:
-        old.unlink()
-
-
-def resume(
-    task: Task, optimiser: torch.optim.Optimizer, generator: torch.Generator, folder: Path
-) -> int:
-    """Bring everything to where the newest readable checkpoint left it; return its step, or 0."""
-    for leftover in (folder / CHECKPOINTS).glob(".*.tmp"):
-        logger.warning("Removing %s, which a killed run left half written.", leftover)
-        leftover.unlink()
-    for path in reversed(_checkpoints(folder)):
-        try:
-            tensors, words = read_tensors(path)
-        except CheckpointError as error:
-            logger.warning("Passing over a checkpoint: %s", error)
-            continue
-        for name, module in task.modules.items():
-            load_into(module, tensors, source=path, prefix=f"modules.{name}.")
-        _load_optimiser(optimiser, list(_trained(task)), tensors)
-        generator.set_state(tensors["generator"])
-        logger.info("Resuming from %s, after step %s.", path, words["step"])
-        return int(words["step"])
-    logger.info("Nothing to resume in %s: starting from the first step.", folder)
-    return 0
-
-
-class LossLog:
-    """A CSV of metrics: one row a step, none of a step that a kill undid."""
-
-    def __init__(self, path: Path, done: int) -> None:
-        self._path = path
-        if not path.exists():
-            return
-        header, *rows = path.read_text().splitlines(keepends=True) or [""]
-        # A row that was cut short has no line end; one after the checkpoint will be written again.
-        kept = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= done]
-        if kept:
-            write_atomically(path, "".join([header, *kept]).encode())
-        else:
-            path.unlink()
-
-    def add(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Append the metrics of a step."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, ["step", *metrics], lineterminator="\n")
-        if not self._path.exists():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            writer.writeheader()
-        writer.writerow({"step": step, **{name: f"{x:.6g}" for name, x in metrics.items()}})
-        with self._path.open("a") as file:
-            file.write(text.getvalue())
-
-
-def _trained(task: Task) -> dict[str, nn.Parameter]:
-    return {
+def _optimiser(
+    modules: Mapping[str, nn.Module], config: TrainingConfig
+) -> tuple[torch.optim.AdamW, list[str]]:
+    """Return the optimiser, and the names of its parameters in its own order."""
+    trained = {
         f"{name}.{key}": parameter
-        for name, module in task.modules.items()
+        for name, module in modules.items()
         for key, parameter in module.named_parameters()
         if parameter.requires_grad
     }
-
-
-def _optimiser(task: Task, config: TrainingConfig) -> torch.optim.AdamW:
-    # One group a parameter keeps the order, and so the checkpoint, independent of what is decayed.
+    decayed = {name: parameter for name, parameter in trained.items() if parameter.ndim > 1}
+    spared = {name: parameter for name, parameter in trained.items() if parameter.ndim <= 1}
     groups = [
-        {"params": [parameter], "weight_decay": config.weight_decay * _is_matrix(parameter)}
-        for parameter in _trained(task).values()
+        {"params": list(decayed.values()), "weight_decay": config.weight_decay},
+        {"params": list(spared.values()), "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
-
-
-def _is_matrix(parameter: nn.Parameter) -> bool:
-    return sum(size > 1 for size in parameter.shape) > 1
-
-
-def _load_optimiser(
-    optimiser: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, Tensor]
-) -> None:
-    kinds = ("step", "exp_avg", "exp_avg_sq")
-    state = {
-        index: {kind: tensors[f"optimiser.{kind}.{name}"] for kind in kinds}
-        for index, name in enumerate(names)
-        if f"optimiser.step.{name}" in tensors
-    }
-    groups = optimiser.state_dict()["param_groups"]
-    optimiser.load_state_dict({"state": state, "param_groups": groups})
-
-
-def _path(folder: Path, step: int) -> Path:
-    return folder / CHECKPOINTS / f"step-{step:08d}.safetensors"
-
-
-def _checkpoints(folder: Path) -> list[Path]:
-    return sorted((folder / CHECKPOINTS).glob("step-*.safetensors"))
+    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+    return optimiser, [*decayed, *spared]

@@ -1,0 +1,161 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from vjepa_gym.learning.layers import (
+    Attention,
+    Block,
+    Memory,
+    Rope,
+    RopeForm,
+    grid_positions,
+    initialise,
+)
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def published_rotation(x: list[float], position: tuple[float, ...]) -> list[float]:
+    """One head, word by word: tables tiled within an axis, pairs of neighbours, the rest as is."""
+    part = 2 * (len(x) // 3 // 2)
+    out = list(x)
+    for axis in range(3):
+        frequencies = [10_000 ** (-i / (part / 2)) for i in range(part // 2)]
+        angles = [position[axis] * f for f in frequencies + frequencies]
+        for i in range(0, part, 2):
+            a, b = axis * part + i, axis * part + i + 1
+            out[a] = x[a] * math.cos(angles[i]) - x[b] * math.sin(angles[i])
+            out[b] = x[b] * math.cos(angles[i + 1]) + x[a] * math.sin(angles[i + 1])
+    return out
+
+
+@pytest.mark.parametrize("head_width", [6, 12, 20, 64, 88])
+def test_rotation_is_the_published_one_number_for_number(
+    head_width: int, generator: torch.Generator
+) -> None:
+    positions = torch.tensor([[0.0, 0, 0], [1, 2, 3], [7, 15, 0.5]])
+    x = torch.randn(1, 1, 3, head_width, generator=generator)
+    expected = [
+        published_rotation(row.tolist(), tuple(position.tolist()))
+        for row, position in zip(x[0, 0], positions, strict=True)
+    ]
+    torch.testing.assert_close(
+        Rope.at(positions, head_width).rotate(x)[0, 0], torch.tensor(expected)
+    )
+
+
+def test_a_head_is_split_in_three_equal_even_parts_and_a_rest_that_stays() -> None:
+    for axis, rotated in enumerate([range(20), range(20, 40), range(40, 60)]):
+        position = torch.zeros(1, 3)
+        position[0, axis] = 5.0
+        moved = Rope.at(position, 64).rotate(torch.ones(1, 1, 1, 64))[0, 0, 0] != 1
+        assert set(moved.nonzero()[:, 0].tolist()) == set(rotated)
+
+
+def test_interleaved_rotation_keeps_lengths_and_sees_only_differences_of_position(
+    generator: torch.Generator,
+) -> None:
+    query, key = torch.randn(2, 1, 1, 1, 64, generator=generator)
+
+    def product(at_query: list[float], at_key: list[float]) -> torch.Tensor:
+        a = Rope.at(torch.tensor([at_query]), 64, RopeForm.interleaved).rotate(query)
+        b = Rope.at(torch.tensor([at_key]), 64, RopeForm.interleaved).rotate(key)
+        torch.testing.assert_close(a.norm(), query.norm())
+        return (a * b).sum()
+
+    torch.testing.assert_close(
+        product([1.0, 2, 3], [0.0, 4, 1]), product([4.0, 9, 5], [3.0, 11, 3])
+    )
+
+
+def test_the_published_tables_are_not_the_textbook_ones() -> None:
+    position = torch.tensor([[1.0, 2.0, 3.0]])
+    published, textbook = (Rope.at(position, 64, form) for form in RopeForm)
+    assert not torch.allclose(published.cos, textbook.cos)
+
+
+@pytest.mark.parametrize("head_width", [4, 7])
+def test_heads_that_cannot_be_split_are_refused(head_width: int) -> None:
+    with pytest.raises(ValueError, match="even and at least 6"):
+        Rope.at(torch.zeros(1, 3), head_width)
+
+
+def test_positions_count_time_then_row_then_column() -> None:
+    positions = grid_positions(2, 2, 3)
+    assert positions.shape == (12, 3)
+    assert positions[:4].tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 2], [0, 1, 0]]
+    assert positions[6].tolist() == [1, 0, 0]
+
+
+def test_attention_is_softmax_of_scaled_products(generator: torch.Generator) -> None:
+    attention = Attention(12, 2)
+    initialise(attention, generator)
+    x = torch.randn(1, 5, 12, generator=generator)
+    query, key, value = attention.qkv(x).view(1, 5, 3, 2, 6).unbind(2)
+    weights = (torch.einsum("bihd,bjhd->bhij", query, key) / math.sqrt(6)).softmax(-1)
+    expected = attention.proj(torch.einsum("bhij,bjhd->bihd", weights, value).flatten(2))
+    torch.testing.assert_close(attention(x, Rope.at(torch.zeros(5, 3), 6)), expected)
+
+
+def test_attention_refuses_a_width_that_its_heads_cannot_share() -> None:
+    with pytest.raises(ValueError, match="divisible"):
+        Attention(10, 3)
+
+
+def test_a_masked_token_is_not_seen(generator: torch.Generator) -> None:
+    block, rope = Block(12, 2), Rope.at(grid_positions(4, 1, 1), 6)
+    x = torch.randn(2, 4, 12, generator=generator)
+    causal = torch.ones(4, 4, dtype=torch.bool).tril()
+    before = block(x, rope, causal)
+    x[:, 3] = 0
+    after = block(x, rope, causal)
+    torch.testing.assert_close(after[:, :3], before[:, :3])
+    assert not torch.allclose(after[:, 3], before[:, 3])
+
+
+def test_tokens_are_a_set_but_for_their_positions(generator: torch.Generator) -> None:
+    block, positions = Block(24, 2), grid_positions(1, 2, 4)
+    x, order = torch.randn(1, 8, 24, generator=generator), torch.randperm(8, generator=generator)
+    shuffled = block(x[:, order], Rope.at(positions[order], 12))
+    torch.testing.assert_close(shuffled, block(x, Rope.at(positions, 12))[:, order])
+
+
+def test_with_a_memory_a_prefix_is_computed_once(generator: torch.Generator) -> None:
+    block, positions = Block(24, 2), grid_positions(1, 1, 6)
+    x = torch.randn(2, 6, 24, generator=generator)
+    causal = torch.ones(6, 6, dtype=torch.bool).tril()
+    memory = Memory()
+    first = block(x[:, :4], Rope.at(positions[:4], 12), causal[:4, :4], memory)
+    rest = block(x[:, 4:], Rope.at(positions[4:], 12), causal[4:], memory)
+    whole = block(x, Rope.at(positions, 12), causal)
+    torch.testing.assert_close(torch.cat([first, rest], 1), whole)
+
+
+def test_a_memory_can_be_shared_by_many_samples() -> None:
+    memory = Memory()
+    assert memory.repeat(3).keys is None
+    keys = torch.arange(2.0).view(2, 1, 1, 1)
+    memory.append(keys, keys + 10)
+    many = memory.repeat(3)
+    assert many.keys is not None
+    assert many.values is not None
+    assert many.keys.flatten().tolist() == [0, 0, 0, 1, 1, 1]
+    assert many.values.flatten().tolist() == [10, 10, 10, 11, 11, 11]
+
+
+def test_initial_weights_depend_on_the_generator_alone_and_shrink_with_depth() -> None:
+    first, second = (nn.ModuleList(Block(48, 2) for _ in range(8)) for _ in range(2))
+    for stack in (first, second):
+        initialise(stack, torch.Generator().manual_seed(3))
+    for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    weights = first.state_dict()
+    shallow, deep = weights["0.mlp.fc2.weight"].std(), weights["7.mlp.fc2.weight"].std()
+    assert 0.015 < weights["7.attn.qkv.weight"].std() < 0.02
+    assert shallow / deep == pytest.approx(math.sqrt(8), rel=0.05)
+    assert not weights["3.attn.qkv.bias"].any()
