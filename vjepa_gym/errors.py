@@ -44,3 +44,7 @@ class WorkspaceError(VJEPAGymError):
 
 class TrainingError(VJEPAGymError):
     """A training diverged or collapsed; the message says what to try."""
+
+
+class PlanningError(VJEPAGymError):
+    """No plan can be found, since what is imagined is not finite."""
