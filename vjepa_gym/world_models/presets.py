@@ -68,12 +68,12 @@ def tiny() -> ModelConfig:
 
 def debug() -> ModelConfig:
     """Return a model of a few thousand parameters, for tests: it computes in milliseconds."""
-    encoder = EncoderConfig(image_size=16, patch_size=4, width=24, depth=2, heads=2, mlp_ratio=2)
+    encoder = EncoderConfig(image_size=16, patch_size=4, width=24, depth=2, heads=2, mlp_ratio=2.0)
     return ModelConfig(
         encoder=encoder,
-        predictor=PredictorConfig(width=16, depth=1, heads=2, mlp_ratio=2, mask_tokens=2),
+        predictor=PredictorConfig(width=16, depth=1, heads=2, mlp_ratio=2.0, mask_tokens=2),
         ac_predictor=ACPredictorConfig(
-            width=16, depth=2, heads=2, mlp_ratio=2, context_frames=3, grid_size=encoder.grid_size
+            width=16, depth=2, heads=2, mlp_ratio=2.0, context_frames=3, grid_size=encoder.grid_size
         ),
     )
 
