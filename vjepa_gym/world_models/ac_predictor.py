@@ -87,7 +87,7 @@ class ACPredictor(nn.Module):
 
     @torch.no_grad()
     def fit_normalisation(
-        self, poses: Float[Tensor, "rows 7"], actions: Float[Tensor, "rows 7"]
+        self, poses: Float[Tensor, "frames 7"], actions: Float[Tensor, "moves 7"]
     ) -> None:
         """Scale poses and actions by their spread in these data from now on."""
         mean = poses.mean(0)

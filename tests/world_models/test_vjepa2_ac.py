@@ -1,0 +1,177 @@
+"""The world model encodes, imagines, is saved and found again; the control sees nothing change."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from vjepa_gym.errors import CheckpointError, UnknownNameError
+from vjepa_gym.learning.layers import initialise
+from vjepa_gym.world_models import vjepa2_ac
+from vjepa_gym.world_models.ac_predictor import ACPredictor
+from vjepa_gym.world_models.base import Context, WorldModel
+from vjepa_gym.world_models.encoder import VisionTransformer
+from vjepa_gym.world_models.gates import Gates
+from vjepa_gym.world_models.poses import integrate
+from vjepa_gym.world_models.presets import debug
+from vjepa_gym.world_models.vjepa2_ac import VJEPA2AC, Persistence, load_world_model
+
+GATES = Gates(
+    ridge_error_mm=[4.0, 5.0, 6.0],
+    mlp_error_mm=[3.0, 4.0, 5.0],
+    chance_error_mm=[90.0, 90.0, 60.0],
+    true_action_percentile=0.02,
+    prediction_over_persistence=[0.4, 0.5],
+    prediction_over_persistence_changed=[0.3, 0.4],
+    shuffled_action_percentile=0.5,
+    shuffled_over_persistence=1.2,
+    transitions=256,
+)
+
+
+@pytest.fixture
+def world_model() -> VJEPA2AC:
+    config, generator = debug(), torch.Generator().manual_seed(0)
+    encoder = VisionTransformer(config.encoder)
+    predictor = ACPredictor(config.ac_predictor, config.encoder.width)
+    for module in (encoder, predictor):
+        initialise(module, generator)
+    for parameter in predictor.parameters():
+        parameter.data *= 5  # so that actions matter
+    return VJEPA2AC(config, encoder, predictor, GATES)
+
+
+def pictures(n: int = 2, side: int = 16) -> Tensor:
+    draw = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (n, side, side, 3), dtype=torch.uint8, generator=draw)
+
+
+def seen(world_model: VJEPA2AC, past: int = 1) -> Context:
+    latents = world_model.encode(pictures(2 * past)).unflatten(0, (2, past))
+    poses = torch.linspace(0, 0.5, 2 * past * 7).reshape(2, past, 7)
+    return Context(latents=latents, poses=poses, actions=torch.full((2, past - 1, 7), 0.05))
+
+
+def actions(horizon: int = 2) -> Tensor:
+    draw = torch.Generator().manual_seed(2)
+    return 0.3 * torch.randn(2, 3, horizon, 7, generator=draw)
+
+
+def test_it_is_a_world_model(world_model: VJEPA2AC) -> None:
+    assert isinstance(world_model, WorldModel)
+    assert isinstance(Persistence(world_model), WorldModel)
+
+
+def test_images_of_any_size_become_normalised_tokens(world_model: VJEPA2AC) -> None:
+    latents = world_model.encode(pictures(side=40))
+    assert latents.shape == (2, 16, 24)
+    torch.testing.assert_close(latents.mean(-1), torch.zeros(2, 16), atol=1e-5, rtol=0)
+    assert not latents.requires_grad
+
+
+def test_images_are_encoded_each_by_itself(
+    world_model: VJEPA2AC, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = pictures(5)
+    together = world_model.encode(images)
+    monkeypatch.setattr(vjepa2_ac, "ENCODED_TOGETHER", 2)
+    torch.testing.assert_close(world_model.encode(images), together)
+
+
+def test_what_is_imagined_has_one_future_an_action(world_model: VJEPA2AC) -> None:
+    context = seen(world_model)
+    imagined = world_model.imagine(context, actions())
+    assert imagined.latents.shape == (2, 3, 2, 16, 24)
+    assert imagined.poses.shape == (2, 3, 2, 7)
+    assert imagined.latents.std(1).max() > 1e-3
+
+
+@pytest.mark.parametrize(("horizon", "kept"), [(1, 3), (2, 2), (3, 1), (4, 1)])
+def test_the_oldest_frames_are_left_out(world_model: VJEPA2AC, horizon: int, kept: int) -> None:
+    long = seen(world_model, past=5)
+    short = Context(
+        latents=long.latents[:, -kept:],
+        poses=long.poses[:, -kept:],
+        actions=long.actions[:, long.actions.shape[1] - kept + 1 :],
+    )
+    one, other = (world_model.imagine(context, actions(horizon)) for context in (long, short))
+    assert torch.equal(one.latents, other.latents)
+    assert one.context.latents.shape[1] == kept
+
+
+def test_gradients_reach_actions_that_ask_for_them(world_model: VJEPA2AC) -> None:
+    context, wanted = seen(world_model), actions().requires_grad_()
+    world_model.imagine(context, wanted).latents[..., 0, 0].sum().backward()
+    assert wanted.grad is not None
+    assert wanted.grad.abs().max() > 0
+    assert all(parameter.grad is None for parameter in world_model.parameters())
+    assert not world_model.imagine(context, actions()).latents.requires_grad
+
+
+def test_it_is_the_same_after_saving(world_model: VJEPA2AC, tmp_path: Path) -> None:
+    world_model.predictor.state_mean += 0.5
+    world_model.save(tmp_path)
+    again = VJEPA2AC.load(tmp_path)
+    one, other = (m.imagine(seen(m), actions()).latents for m in (world_model, again))
+    assert torch.equal(one, other)
+    assert again.gates == GATES
+    assert again.config == world_model.config
+    assert not any(parameter.requires_grad for parameter in again.parameters())
+
+
+def test_shipped_weights_take_half_the_room_and_imagine_much_the_same(
+    world_model: VJEPA2AC, tmp_path: Path
+) -> None:
+    world_model.save(tmp_path / "whole")
+    world_model.save(tmp_path / "half", half=True)
+    whole, half = (
+        (tmp_path / name / "model.safetensors").stat().st_size for name in ("whole", "half")
+    )
+    assert half < 0.65 * whole
+    again = VJEPA2AC.load(tmp_path / "half")
+    one, other = (m.imagine(seen(m), actions(1)).latents for m in (world_model, again))
+    torch.testing.assert_close(one, other, atol=0.05, rtol=0.05)
+
+
+def test_a_model_without_gates_is_saved_without(world_model: VJEPA2AC, tmp_path: Path) -> None:
+    world_model.gates = None
+    world_model.save(tmp_path)
+    assert not (tmp_path / "gates.json").exists()
+    assert VJEPA2AC.load(tmp_path).gates is None
+
+
+def test_weights_of_another_size_are_refused(world_model: VJEPA2AC, tmp_path: Path) -> None:
+    world_model.save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["ac_predictor"]["width"] = 32
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"model\.safetensors(.|\n)*action_encoder"):
+        VJEPA2AC.load(tmp_path)
+
+
+def test_a_folder_is_loaded_by_its_path(world_model: VJEPA2AC, tmp_path: Path) -> None:
+    world_model.save(tmp_path / "mine")
+    assert load_world_model(str(tmp_path / "mine")).gates == GATES
+    assert load_world_model(tmp_path / "mine").gates == GATES
+
+
+def test_a_shipped_model_is_loaded_by_its_name(
+    world_model: VJEPA2AC, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world_model.save(tmp_path / "small")
+    monkeypatch.setattr(vjepa2_ac, "files", lambda _package: tmp_path)
+    assert load_world_model("small").gates == GATES
+    with pytest.raises(UnknownNameError, match=r"Unknown world model 'smal'.*'small'.*small"):
+        load_world_model("smal")
+
+
+def test_in_the_control_only_the_pose_changes(world_model: VJEPA2AC) -> None:
+    control, context = Persistence(world_model), seen(world_model, past=2)
+    assert torch.equal(control.encode(pictures()), world_model.encode(pictures()))
+    imagined = control.imagine(context, actions())
+    assert imagined.latents.shape == (2, 3, 2, 16, 24)
+    assert (imagined.latents == context.latents[:, -1][:, None, None]).all()
+    before = context.poses[:, -1:].expand(-1, 3, -1)
+    assert torch.equal(imagined.poses[:, :, 0], integrate(before, actions()[:, :, 0]))
