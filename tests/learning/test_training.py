@@ -144,7 +144,7 @@ def test_the_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_collapsed_latents_stop_the_run_and_say_what_to_try(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="collapsed: at step 4 .* for 4 steps .*Lower"):
+    with pytest.raises(TrainingError, match=r"collapsed: at step 4 .* for 4 steps .*Lower"):
         fit(Regression(std=0.001), config(collapse_patience=4), folder=tmp_path, seed=0)
 
 
