@@ -62,7 +62,7 @@ def test_an_episode_is_as_long_as_its_commands():
 
 
 def test_an_episode_has_one_observation_more_than_commands():
-    with pytest.raises(TypeError, match="vjepa_gym.types.Episode"):
+    with pytest.raises(TypeError, match=r"vjepa_gym\.types\.Episode"):
         episode(5, 5)
 
 

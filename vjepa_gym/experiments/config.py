@@ -129,7 +129,13 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Callable[[], Any]]]] = {
 
 def preset_group(job: str, key: str) -> str:
     """Return what Hydra calls the presets of a key."""
-    return f"presets/{job}/{key}"
+    return f"presets/{job}/{key.replace('.', '/')}"
+
+
+def typed_key(group: str) -> str:
+    """Return what a user types for a group of Hydra's: the inverse of `preset_group`."""
+    parts = group.split("/")
+    return ".".join(parts[2:]) if parts[0] == "presets" else group
 
 
 def register() -> None:

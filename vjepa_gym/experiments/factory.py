@@ -17,7 +17,7 @@ from vjepa_gym.experiments.progress import progress, size
 from vjepa_gym.learning.training import OnStep
 from vjepa_gym.world_models.gates import Gates
 
-RESULTS = Console(highlight=False, soft_wrap=True)
+RESULTS = Console(highlight=False, markup=False, soft_wrap=True)
 """Where results are shown; progress and log lines go elsewhere, to the standard error."""
 
 

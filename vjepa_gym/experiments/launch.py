@@ -1,12 +1,13 @@
 """From words to a run: Hydra composes, we check, note down what is run, and run it."""
 
+import argparse
 import json
 import logging
 import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +21,13 @@ from rich.logging import RichHandler
 
 import vjepa_gym
 from vjepa_gym.errors import VJEPAGymError
-from vjepa_gym.experiments.config import PRESETS, ExperimentConfig, preset_group, register
+from vjepa_gym.experiments.config import (
+    PRESETS,
+    ExperimentConfig,
+    preset_group,
+    register,
+    typed_key,
+)
 from vjepa_gym.experiments.factory import run
 from vjepa_gym.experiments.mistakes import UsageError, explain
 from vjepa_gym.experiments.progress import CONSOLE
@@ -53,7 +60,7 @@ def launch(overrides: list[str]) -> int:
     # Errors come to us, rather than to Hydra's own printer, which ends the process.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Hydra reads its words from here only.
-    sys.argv[1:] = with_presets(overrides)
+    sys.argv[1:] = flags_first(with_presets(overrides))
     try:
         hydra.main(version_base="1.3", config_path="presets", config_name="experiment")(task)()
     except (HydraException, OmegaConfBaseException) as error:
@@ -79,11 +86,37 @@ def with_presets(overrides: list[str]) -> list[str]:
     return words
 
 
+def flags_first(words: list[str]) -> list[str]:
+    """Return the words with Hydra's flags in front: it takes none between overrides."""
+    parser = argparse.ArgumentParser("vjepa-gym", add_help=False, allow_abbrev=False)
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("-c", "--cfg", choices=["job", "hydra", "all"])
+    flags, others = parser.parse_known_args(words)
+    sweep = ["--multirun"] if flags.multirun else []
+    return [*sweep, *(["--cfg", flags.cfg] if flags.cfg else []), *others]
+
+
+def as_typed(overrides: Sequence[str]) -> list[str]:
+    """Return the words that a user types for Hydra's overrides: the inverse of `with_presets`."""
+    words = []
+    for override in overrides:
+        key, _, value = override.partition("=")
+        typed = (
+            f"{typed_key(key.removeprefix('+'))}={value}" if key[:9] == "+presets/" else override
+        )
+        words.append(value if key == "job" else typed)
+    return words
+
+
 def _run_one(config: DictConfig) -> None:
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
-    experiment = _checked(config)
-    note_down(config, folder, settings.overrides.task)
+    try:
+        experiment = _checked(config)
+    except VJEPAGymError:
+        folder.rmdir()  # Hydra made it for a run that will not be
+        raise
+    note_down(config, folder, as_typed(settings.overrides.task))
     with _log_to(folder):
         run(experiment, folder)
 
@@ -100,14 +133,14 @@ def _checked(config: DictConfig) -> ExperimentConfig:
     return experiment
 
 
-def note_down(config: DictConfig, folder: Path, overrides: list[str]) -> None:
+def note_down(config: DictConfig, folder: Path, words: list[str]) -> None:
     """Write what is run: `config.yaml`, `command.txt` and `version.json` in `folder`."""
     plain = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     # By way of JSON, which knows no paths or tuples: the file can be read without this package.
     plain = json.loads(json.dumps(plain, default=str))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(plain), encoding="utf-8")
-    command = shlex.join(["vjepa-gym", *overrides])
+    command = shlex.join(["vjepa-gym", *words])
     (folder / "command.txt").write_text(command + "\n", encoding="utf-8")
     versions = {name: version(name) for name in VERSIONS}
     code = {"python": sys.version.split()[0], **versions, **_commit()}
@@ -133,7 +166,10 @@ def _commit() -> dict[str, str | bool | None]:
 @contextmanager
 def _log_to(folder: Path) -> Iterator[None]:
     """Show what the library logs, and keep it in `folder`."""
-    shown = RichHandler(console=CONSOLE, show_time=False, show_path=False, show_level=False)
+    shown = logging.StreamHandler()
+    if CONSOLE.is_terminal:
+        # Lines go above a progress bar, instead of through it.
+        shown = RichHandler(console=CONSOLE, show_time=False, show_path=False, show_level=False)
     kept = logging.FileHandler(folder / "log.txt", encoding="utf-8")
     kept.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     library = logging.getLogger("vjepa_gym")

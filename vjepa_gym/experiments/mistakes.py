@@ -9,6 +9,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandat
 from omegaconf.errors import OmegaConfBaseException as ConfigError
 
 from vjepa_gym.errors import UnknownNameError, VJEPAGymError
+from vjepa_gym.experiments.config import typed_key
 
 
 class UsageError(VJEPAGymError, ValueError):
@@ -19,7 +20,7 @@ def explain(error: HydraException | ConfigError) -> VJEPAGymError:
     """Return an error that a user can act on, for one of Hydra's or OmegaConf's."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        return UnknownNameError(f"option of {group.rpartition('/')[2]}", name, error.options)
+        return UnknownNameError(f"option of {typed_key(group)}", name, error.options)
     cause = error if isinstance(error, ConfigError) else error.__cause__
     if isinstance(cause, MissingMandatoryValue):
         return UsageError(f"{cause.full_key} must be given: {cause.full_key}=...")

@@ -47,7 +47,7 @@ def progress(title: str, total: int, unit: str, *, console: Console = CONSOLE) -
         if done < total and now - last < SECONDS_BETWEEN_LINES:
             return
         last = now
-        line = f"{title}: {done}/{total}, {_line(said, figures)}"
+        line = ", ".join(filter(None, [f"{title}: {done}/{total}", _line(said, figures)]))
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     yield write
@@ -102,10 +102,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
 
 
-def size(count: float) -> str:
+def size(count: int) -> str:
     """Return a number of bytes as people say it: `812 kB`, `1.4 GB`."""
+    amount = float(count)
     for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"
+        if amount < 1000:
+            return f"{amount:.3g} {unit}"
+        amount /= 1000
+    return f"{amount:.3g} GB"

@@ -1,0 +1,215 @@
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from vjepa_gym.errors import DatasetError
+from vjepa_gym.experiments import launch
+from vjepa_gym.experiments.cli import JOBS, main
+from vjepa_gym.experiments.config import GROUPS, PRESETS, ExperimentConfig
+from vjepa_gym.experiments.jobs.pretrain import PretrainConfig
+from vjepa_gym.world_models.presets import debug
+from vjepa_gym.world_models.pretraining import PRETRAINING
+
+
+@pytest.fixture
+def runs(monkeypatch, tmp_path):
+    """Run in an empty folder, and catch what would be run instead of running it."""
+    caught = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["vjepa-gym"])
+    monkeypatch.setattr(launch, "run", lambda experiment, folder: caught.append(experiment))
+    return caught
+
+
+def said(capsys):
+    return capsys.readouterr().err.strip()
+
+
+# Help.
+
+
+def test_help_lists_every_job(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {job} " in text for job in JOBS)
+
+
+def test_no_words_at_all_get_help(capsys):
+    assert main([]) == 0
+    assert "vjepa-gym <job>" in capsys.readouterr().out
+
+
+def test_help_takes_less_than_a_second():
+    def seconds():
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "vjepa_gym", "--help"], check=True, stdout=-3)
+        return time.perf_counter() - start
+
+    # The fastest of several: other work on the machine only ever slows it.
+    assert min(seconds() for _ in range(3)) < 1.0
+
+
+def test_the_version_is_told(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == "0.1.0"
+
+
+def test_what_is_listed_can_be_run():
+    assert set(GROUPS["job"]) == set(JOBS)
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_every_key_of_a_job_is_explained(job, capsys):
+    assert main([job, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    keys = [index for index, line in enumerate(lines) if line.startswith("  job.")]
+    assert keys
+    for index in keys:
+        assert lines[index + 1].startswith("      "), lines[index]
+
+
+# What is composed.
+
+
+def test_a_job_runs_with_its_defaults(runs):
+    assert main(["pretrain"]) == 0
+    (experiment,) = runs
+    assert isinstance(experiment, ExperimentConfig)
+    assert experiment.job == PretrainConfig()
+
+
+def test_any_field_can_be_set(runs):
+    words = ["job.model.encoder.depth=2", "job.training.steps=7", "job.training.ema_end=1"]
+    assert main(["pretrain", *words]) == 0
+    job = runs[0].job
+    assert (job.model.encoder.depth, job.training.steps, job.training.ema_end) == (2, 7, 1.0)
+
+
+def test_a_preset_fills_a_key_and_what_is_set_besides_wins(runs):
+    words = ["job.training=debug", "job.model=debug", "job.training.batch_size=3"]
+    assert main(["pretrain", *words]) == 0
+    job = runs[0].job
+    assert job.model == debug()
+    assert job.training.steps == PRETRAINING["debug"]().steps
+    assert job.training.batch_size == 3
+
+
+@pytest.mark.parametrize(
+    ("job", "key", "name"),
+    [(job, key, name) for job, keys in PRESETS.items() for key in keys for name in keys[key]],
+)
+def test_every_preset_composes_to_itself(runs, job, key, name):
+    assert main([job, f"{key}={name}"]) == 0
+    part = runs[0]
+    for field in key.split("."):
+        part = getattr(part, field)
+    assert part == PRESETS[job][key][name]()
+
+
+@pytest.mark.parametrize(
+    ("group", "option"), [(group, option) for group in GROUPS for option in GROUPS[group]]
+)
+def test_every_option_composes_to_itself(runs, group, option):
+    job = option if group == "job" else "gates"
+    assert main([job, f"{group}={option}"]) == 0
+    node = GROUPS[group][option]
+    assert getattr(runs[0], group) == (node() if isinstance(node, type) else node)
+
+
+def test_a_sweep_runs_every_combination_in_folders_of_their_own(runs, tmp_path):
+    assert main(["gates", "-m", "job.seed=1,2", "job.held_out=3,4"]) == 0
+    ran = [(experiment.job.seed, experiment.job.held_out) for experiment in runs]
+    assert ran == [(1, 3), (1, 4), (2, 3), (2, 4)]
+    assert len(list(tmp_path.glob("runs/gates/*/*/config.yaml"))) == 4
+
+
+# What is noted down.
+
+
+def test_a_run_can_be_repeated_from_what_it_notes_down(runs, tmp_path):
+    assert main(["pretrain", "job.training=debug", "job.data=some data"]) == 0
+    (folder,) = tmp_path.glob("runs/pretrain/*")
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["job"]["data"] == "some data"
+    assert config["job"]["training"]["batch_size"] == 4
+    versions = json.loads((folder / "version.json").read_text())
+    assert {"vjepa-gym", "torch", "mujoco", "python", "commit", "changed"} <= set(versions)
+    command = (folder / "command.txt").read_text()
+    assert command == "vjepa-gym pretrain job.training=debug 'job.data=some data'\n"
+
+
+# Mistakes.
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["pretrian"], "Unknown job 'pretrian'. Did you mean 'pretrain'?"),
+        (["pretrain", "job.fodler=x"], "Unknown key 'job.fodler'. Did you mean 'job.folder'?"),
+        (["pretrain", "world_modle=tiny"], "Did you mean 'world_model'?"),
+        (["pretrain", "job.training.stpes=1"], "Did you mean 'job.training.steps'?"),
+        (["pretrain", "job.folder.name=x"], "job.folder"),
+        (["gates", "agent=planing"], "Unknown option of agent 'planing'. Did you mean 'planning'?"),
+        (["pretrain", "job.model=tinny"], "Unknown option of job.model 'tinny'. Did you mean"),
+        (["pretrain", "job.training.steps=many"], "job.training.steps: Value 'many'"),
+        (["pretrain", "job.model.encoder.rope=x"], "expected one of [released, interleaved]"),
+        (["pretrain", "job.training.steps=0"], "steps must be positive, got 0"),
+        (["gates", "agent.energy=l3"], "Unknown energy 'l3'. Available: "),
+        (["pretrain", "folder"], "'folder'"),
+        (["job=nothing"], "Unknown option of job 'nothing'."),
+        (["agent=planning"], "You must specify 'job'"),
+    ],
+)
+def test_a_mistake_is_answered_in_one_paragraph_and_runs_nothing(
+    runs, capsys, tmp_path, words, answer
+):
+    assert main(words) == 2
+    text = said(capsys)
+    assert text.startswith("vjepa-gym: ")
+    assert answer in text
+    assert "Traceback" not in text
+    assert len(text.splitlines()) == 1
+    assert runs == []
+    assert list(tmp_path.glob("runs/*/*")) == []
+
+
+def test_a_job_that_fails_says_why_without_a_traceback(runs, monkeypatch, capsys):
+    def fail(experiment, folder):
+        raise DatasetError("there is nothing there.")
+
+    monkeypatch.setattr(launch, "run", fail)
+    assert main(["gates"]) == 1
+    assert said(capsys) == "vjepa-gym: there is nothing there."
+
+
+def test_a_sweep_goes_on_after_a_failure_and_fails_in_the_end(runs, monkeypatch, capsys):
+    def fail_sometimes(experiment, folder):
+        runs.append(experiment)
+        if experiment.job.seed < 2:
+            raise DatasetError(f"seed {experiment.job.seed} is unlucky.")
+
+    monkeypatch.setattr(launch, "run", fail_sometimes)
+    assert main(["gates", "-m", "job.seed=0,1,2"]) == 1
+    assert len(runs) == 3
+    text = said(capsys)
+    assert "seed 0 is unlucky" in text
+    assert "seed 1 is unlucky" in text
+
+
+def test_the_traceback_is_there_for_who_asks(runs, monkeypatch):
+    monkeypatch.setenv("VJEPA_GYM_DEBUG", "1")
+    with pytest.raises(KeyError):
+        main(["nothing"])
+
+
+def test_an_interruption_is_no_traceback(runs, monkeypatch, capsys):
+    def interrupt(experiment, folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "run", interrupt)
+    assert main(["gates"]) == 130
+    assert said(capsys) == "vjepa-gym: interrupted."
