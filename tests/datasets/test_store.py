@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from episodes import make_episode, read_stamp
 
-from vjepa_gym.datasets import droid
+from vjepa_gym.datasets import droid, video
 from vjepa_gym.datasets.store import EpisodeStore
 from vjepa_gym.errors import DatasetError
 
@@ -190,4 +190,19 @@ def test_an_index_line_says_what_there_is(store):
     line = json.loads((store.root / "index.jsonl").read_text().splitlines()[1])
     assert line["path"] == str(droid.relative_path(1, True))
     assert (line["rows"], line["success"]) == (5, True)
-    assert line["bytes"] > 1000
+    folder = store.root / line["path"]
+    assert store.size(store.entries()[1]) >= sum(path.stat().st_size for path in folder.glob("*.*"))
+
+
+def test_the_digest_is_of_the_pixels_and_not_of_their_encoding(store, tmp_path, monkeypatch):
+    monkeypatch.setitem(video.ENCODER, "crf", "30")
+    coarse = write_all(tmp_path / "coarse", range(3))
+    assert coarse.size(coarse.entries()[0]) != store.size(store.entries()[0])
+    assert coarse.entries() == store.entries()
+
+
+def test_other_pixels_have_another_digest(store, tmp_path):
+    episode = make_episode(seed=0, success=False)
+    episode.images["left"][0, 0, 0] += 1
+    other = EpisodeStore(tmp_path / "other").write(0, episode)
+    assert other.digest != store.entries()[0].digest

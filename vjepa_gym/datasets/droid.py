@@ -140,7 +140,10 @@ def read_sidecar(folder: Path) -> dict[str, Any]:
 
 
 def verify(folder: Path) -> str:
-    """Check every file against `vjg/SHA256SUMS` and return that list's own digest.
+    """Check every file against `vjg/SHA256SUMS` and return a digest of what the episode holds.
+
+    The videos count by the pixels that went into them (`vjg/episode.json` has their digests):
+    the same pixels are not always encoded to the same bytes.
 
     Raises:
         DatasetError: A file is missing or changed; the message names it.
@@ -148,6 +151,7 @@ def verify(folder: Path) -> str:
     sums = folder / "vjg/SHA256SUMS"
     if not sums.is_file():
         raise DatasetError(f"{sums}: not found; {folder} is not a whole episode of this package.")
+    content = hashlib.sha256()
     for line in sums.read_text(encoding="utf-8").splitlines():
         digest, _, name = line.partition("  ")
         path = folder / name
@@ -155,7 +159,9 @@ def verify(folder: Path) -> str:
             raise DatasetError(f"{path}: missing, though listed in {sums}.")
         if _digest(path) != digest:
             raise DatasetError(f"{path}: changed or truncated since it was written.")
-    return _digest(sums)
+        if path.suffix != ".mp4":
+            content.update(line.encode())
+    return content.hexdigest()
 
 
 def _check(episode: Episode) -> None:
@@ -223,6 +229,9 @@ def _write_sidecar(folder: Path, episode: Episode, index: int, serials: Mapping[
         "rows": len(episode.poses),
         "step_seconds": episode.step_seconds.tolist(),
         "cameras": dict(serials),
+        "pixels_sha256": {
+            name: hashlib.sha256(episode.images[name].tobytes()).hexdigest() for name in serials
+        },
         "info": dict(episode.info),
     }
     _write_json(folder / "episode.json", content)

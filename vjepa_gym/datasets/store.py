@@ -32,15 +32,13 @@ class Entry:
         path: Its folder, relative to the root.
         rows: Observations in it.
         success: Whether it succeeded.
-        bytes: Size of its files.
-        digest: SHA-256 of its `SHA256SUMS`, hence of everything in it.
+        digest: SHA-256 of everything in it (`droid.verify`).
     """
 
     index: int
     path: str
     rows: int
     success: bool
-    bytes: int
     digest: str
 
 
@@ -122,6 +120,11 @@ class EpisodeStore(Sequence[Episode]):
     def folder(self, entry: Entry) -> Path:
         """Return where an episode lies."""
         return self.root / entry.path
+
+    def size(self, entry: Entry) -> int:
+        """Return how large the files of an episode are together [bytes]."""
+        files = (path for path in self.folder(entry).rglob("*") if path.is_file())
+        return sum(file.stat().st_size for file in files)
 
     def __len__(self) -> int:
         return len(self.entries())
@@ -214,7 +217,6 @@ def _describe(folder: Path, path: Path) -> Entry:
         path=path.as_posix(),
         rows=sidecar["rows"],
         success=sidecar["success"],
-        bytes=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
         digest=digest,
     )
 

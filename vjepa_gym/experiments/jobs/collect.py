@@ -129,8 +129,8 @@ def run_collect(
     store = EpisodeStore(config.root)
     recovery = store.recover()
     _settle(config, store)
-    tally = _Tally(config.episodes, on_episode)
-    tally.add_all(store)
+    tally = _Tally(store, config.episodes, on_episode)
+    tally.add_all()
     found = len(tally.done)
     logger.info("%s: found %s.", store.root, recovery)
     tally.report()
@@ -149,19 +149,19 @@ def run_collect(
 class _Tally:
     """Counts the episodes there are and tells who listens."""
 
-    def __init__(self, total: int, on_episode: OnEpisode | None) -> None:
+    def __init__(self, store: EpisodeStore, total: int, on_episode: OnEpisode | None) -> None:
         self.done: set[int] = set()
         self.successes = self.bytes = 0
-        self._total, self._on_episode = total, on_episode
+        self._store, self._total, self._on_episode = store, total, on_episode
 
     def add(self, entry: Entry) -> None:
         if entry.index not in self.done:
             self.done.add(entry.index)
             self.successes += entry.success
-            self.bytes += entry.bytes
+            self.bytes += self._store.size(entry)
 
-    def add_all(self, store: EpisodeStore) -> None:
-        for entry in store.entries():
+    def add_all(self) -> None:
+        for entry in self._store.entries():
             self.add(entry)
 
     def report(self) -> None:
@@ -213,7 +213,7 @@ def _record(config: CollectConfig, tally: _Tally, begin: Callable[[], _Work]) ->
             lost += 1
             store = EpisodeStore(config.root)
             logger.warning("%s: a worker died; %s.", store.root, store.recover())
-            tally.add_all(store)
+            tally.add_all()
             if len(tally.done) == before:
                 raise
     return lost
