@@ -1,0 +1,164 @@
+"""How often an agent succeeds, with intervals, beside controls on the same seeds."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from vjepa_gym.agents.controls import HoldStill, RandomAgent, ScriptedReach
+from vjepa_gym.errors import UnknownNameError
+from vjepa_gym.experiments.report import write_report
+from vjepa_gym.experiments.results import Evaluation
+from vjepa_gym.experiments.rollout import EpisodeRecord, rollout
+from vjepa_gym.types import Agent
+from vjepa_gym.world_models.vjepa2_ac import VJEPA2AC
+
+OnEpisode = Callable[[str, EpisodeRecord], None]
+"""Called with the agent's name as soon as one of its episodes is over."""
+
+
+@dataclass(kw_only=True)
+class EvaluateConfig:
+    """How much is measured, and against what."""
+
+    episodes: int = 50
+    """Episodes an agent; an interval is then at most 14 points to either side."""
+    first_seed: int = 0
+    """Episodes have this seed and the following ones, for every agent the same."""
+    num_envs: int = 4
+    """Robots that are driven at the same time."""
+    processes: bool = False
+    """Whether each environment has a process of its own."""
+    controls: list[str] = field(
+        default_factory=lambda: ["persistence", "hold_still", "random", "expert"]
+    )
+    """Agents that bound the figures: `persistence` plans likewise but imagines that nothing
+    changes, `expert` is told the goal's pose."""
+    success_distance: float = 0.04
+    """The environment's own threshold: an episode that begins nearer has nothing to solve [m]."""
+    near_distance: float = 0.02
+    """A stricter distance, reported beside success [m]."""
+    videos: int = 50
+    """Of how many episodes to keep a video."""
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "num_envs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("first_seed", "success_distance", "near_distance", "videos"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+
+def make_envs(
+    env_id: str, num_envs: int, *, processes: bool = False, **kwargs: Any
+) -> gym.vector.VectorEnv:
+    """Return environments side by side that restart only when they are told to.
+
+    Args:
+        env_id: Registered name.
+        num_envs: How many.
+        processes: Whether each has a process of its own.
+        kwargs: Given to each environment.
+    """
+    return gym.make_vec(
+        env_id,
+        num_envs=num_envs,
+        vectorization_mode="async" if processes else "sync",
+        vector_kwargs={"autoreset_mode": gym.vector.AutoresetMode.DISABLED},
+        **kwargs,
+    )
+
+
+def make_controls(
+    names: list[str], *, blind: Callable[[], Agent] | None = None, seed: int = 0
+) -> dict[str, Agent]:
+    """Return the controls of an agent, by name.
+
+    Args:
+        names: Which: `hold_still`, `random`, `expert`, and `persistence` if there is `blind`.
+        blind: Makes the agent under test with a world model in which nothing changes; None for an
+            agent without a world model, which has no such control.
+        seed: Seeds the random moves.
+
+    Raises:
+        UnknownNameError: There is no such control.
+    """
+    makers: dict[str, Callable[[], Agent]] = {
+        "hold_still": HoldStill,
+        "random": partial(RandomAgent, seed),
+        "expert": ScriptedReach,
+    }
+    if blind:
+        makers["persistence"] = blind
+    for name in names:
+        if name not in makers:
+            raise UnknownNameError("control", name, makers)
+    return {name: makers[name]() for name in names}
+
+
+def model_card(world_model: VJEPA2AC, name: str) -> dict[str, Any]:
+    """Return what is known about a model, for the page: its size and its gates."""
+    encoder, predictor = (
+        sum(weight.numel() for weight in part.parameters()) / 1e6
+        for part in (world_model.encoder, world_model.predictor)
+    )
+    card: dict[str, Any] = {
+        "model": name,
+        "parameters": f"encoder {encoder:.2f} M, predictor {predictor:.2f} M",
+        "image size": f"{world_model.config.encoder.image_size} px",
+    }
+    if world_model.gates is None:
+        return card | {"gates": "not measured"}
+    failures = world_model.gates.failures() or ["all passed"]
+    return card | {"gates": "; ".join(failures)} | world_model.gates.to_json()
+
+
+def run_evaluate(
+    config: EvaluateConfig,
+    *,
+    envs: gym.vector.VectorEnv,
+    agents: Mapping[str, Agent],
+    folder: Path,
+    title: str,
+    facts: Mapping[str, Any] | None = None,
+    configuration: Mapping[str, Any] | None = None,
+    on_episode: OnEpisode | None = None,
+) -> Evaluation:
+    """Run every agent on the same seeds and write the report to `folder`.
+
+    Args:
+        config: How much is measured.
+        envs: Where; see `make_envs`.
+        agents: The agent under test first, then its controls.
+        folder: Where the report goes; its page is `index.html`.
+        title: What is evaluated.
+        facts: What is known about the model, for the page.
+        configuration: What the run was told, for the page; `config` by default.
+        on_episode: Called after each episode.
+    """
+    seeds = range(config.first_seed, config.first_seed + config.episodes)
+    first = next(iter(agents))
+    records: dict[str, list[EpisodeRecord]] = {}
+    for name, agent in agents.items():
+        records[name] = rollout(
+            envs,
+            agent,
+            seeds,
+            solved_within=config.success_distance,
+            record_frames=name == first and config.videos > 0,
+            on_episode=partial(on_episode, name) if on_episode else None,
+        )
+    evaluation = Evaluation(
+        title=title,
+        records=records,
+        near_distance=config.near_distance,
+        thresholds=(config.success_distance, config.near_distance),
+        facts=facts or {},
+        configuration=configuration or asdict(config),
+    )
+    write_report(evaluation, folder, videos=config.videos)
+    return evaluation
