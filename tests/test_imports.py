@@ -10,15 +10,15 @@ HEAVY = ("torch", "mujoco", "robosuite", "hydra", "omegaconf", "rich", "matplotl
 
 COUNT = """
 import json, sys, time
-start = time.perf_counter()
+start = time.process_time()
 import {module}
-seconds = time.perf_counter() - start
+seconds = time.process_time() - start
 print(json.dumps([seconds, [name for name in {heavy} if name in sys.modules]]))
 """
 
 
 def import_alone(module: str) -> tuple[float, list[str]]:
-    """Return how long a fresh interpreter takes to import `module` [s], and what came with it."""
+    """Return how long a processor works to import `module` [s], and what is imported with it."""
     code = COUNT.format(module=module, heavy=HEAVY)
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return tuple(json.loads(run.stdout))
@@ -31,7 +31,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed(module):
 
 
 def test_importing_the_package_takes_less_than_a_third_of_a_second():
-    # The fastest of several: other work on the machine only ever slows an import.
+    # The fastest of several: the first one may have to compile.
     assert min(import_alone("vjepa_gym")[0] for _ in range(4)) < 0.3
 
 

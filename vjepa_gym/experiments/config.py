@@ -5,6 +5,7 @@ Plain dataclasses, each beside what it configures; only `register` knows Hydra.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -15,6 +16,8 @@ from vjepa_gym.agents.energies import ENERGIES
 from vjepa_gym.envs import REACH
 from vjepa_gym.errors import UnknownNameError
 from vjepa_gym.experiments.jobs.collect import CollectConfig
+from vjepa_gym.experiments.jobs.demo import DemoConfig
+from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig
 from vjepa_gym.experiments.jobs.gates import GatesConfig
 from vjepa_gym.experiments.jobs.pretrain import PretrainConfig
 from vjepa_gym.experiments.jobs.train import TrainConfig
@@ -80,7 +83,7 @@ class HoldStillConfig:
 
 
 @dataclass(kw_only=True)
-class ScriptedConfig:
+class ExpertConfig:
     """An agent that is told the goal's pose and goes there: the upper bound."""
 
 
@@ -100,10 +103,12 @@ class ExperimentConfig:
 
 GROUPS: Mapping[str, Mapping[str, Any]] = {
     "job": {
+        "demo": DemoConfig,
         "collect": CollectConfig,
         "pretrain": PretrainConfig,
         "train": TrainConfig,
         "gates": GatesConfig,
+        "evaluate": EvaluateConfig,
     },
     "env": {"reach": EnvConfig},
     "world_model": {
@@ -114,12 +119,13 @@ GROUPS: Mapping[str, Mapping[str, Any]] = {
         "planning": PlanningConfig,
         "random": RandomConfig,
         "hold_still": HoldStillConfig,
-        "scripted": ScriptedConfig,
+        "expert": ExpertConfig,
     },
 }
 """The options of each group: a dataclass, or an instance with other defaults."""
 
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Callable[[], Any]]]] = {
+    "demo": {"job.planner": PLANNERS},
     "pretrain": {"job.model": MODELS, "job.training": PRETRAINING},
     "train": {"job.model": MODELS, "job.training": POST_TRAINING},
     "evaluate": {"agent.planner": PLANNERS},
@@ -138,8 +144,9 @@ def typed_key(group: str) -> str:
     return ".".join(parts[2:]) if parts[0] == "presets" else group
 
 
+@cache
 def register() -> None:
-    """Tell Hydra the menu."""
+    """Tell Hydra the menu, once."""
     store = ConfigStore.instance()
     store.store("schema", ExperimentConfig)
     for group, options in GROUPS.items():

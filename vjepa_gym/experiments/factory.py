@@ -1,75 +1,91 @@
 """From what is configured to what does it: one `match` a kind."""
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+import gymnasium as gym
 
-from vjepa_gym.experiments.config import ExperimentConfig
-from vjepa_gym.experiments.jobs.collect import CollectConfig, run_collect
-from vjepa_gym.experiments.jobs.gates import GatesConfig, run_gates
-from vjepa_gym.experiments.jobs.pretrain import PretrainConfig, run_pretrain
-from vjepa_gym.experiments.jobs.train import TrainConfig, run_train
-from vjepa_gym.experiments.progress import progress, size
-from vjepa_gym.learning.training import OnStep
-from vjepa_gym.world_models.gates import Gates
-
-RESULTS = Console(highlight=False, markup=False, soft_wrap=True)
-"""Where results are shown; progress and log lines go elsewhere, to the standard error."""
-
-
-def run(experiment: ExperimentConfig, folder: Path) -> None:
-    """Do the job of an experiment; what has no place of its own is written to `folder`."""
-    match experiment.job:
-        case CollectConfig() as job:
-            collect(job)
-        case PretrainConfig() as job:
-            with _training("pretrain", job.training.steps) as on_step:
-                run_pretrain(job, on_step)
-            RESULTS.print(f"The encoder is in {job.folder}.")
-        case TrainConfig() as job:
-            with _training("train", job.training.steps) as on_step:
-                model = run_train(job, on_step)
-            RESULTS.print(f"The world model is in {job.folder}.")
-            show_gates(model.gates)
-        case GatesConfig() as job:
-            gates = run_gates(job)
-            text = json.dumps(gates.to_json(), indent=1)
-            (folder / "gates.json").write_text(text + "\n", encoding="utf-8")
-            show_gates(gates)
+from vjepa_gym.agents.cem import CEM
+from vjepa_gym.agents.controls import HoldStill, RandomAgent, ScriptedReach
+from vjepa_gym.agents.energies import ENERGIES
+from vjepa_gym.agents.planning import PlanningAgent
+from vjepa_gym.experiments.config import (
+    EnvConfig,
+    ExpertConfig,
+    HoldStillConfig,
+    PlanningConfig,
+    RandomConfig,
+    WorldModelConfig,
+)
+from vjepa_gym.experiments.jobs.evaluate import make_controls, make_envs, model_card
+from vjepa_gym.learning.devices import choose_device
+from vjepa_gym.types import Agent
+from vjepa_gym.world_models.base import WorldModel
+from vjepa_gym.world_models.vjepa2_ac import VJEPA2AC, Persistence, load_world_model
 
 
-def collect(job: CollectConfig) -> None:
-    """Collect, showing how far it is."""
-    with progress("collect", job.episodes, "episodes") as report:
+@dataclass(frozen=True)
+class Factory:
+    """Makes agents; a world model is loaded when the first of them needs it, and shared.
 
-        def on_episode(done: int, _: int, successes: int, count: int) -> None:
-            report(done, {"successes": str(successes), "size": size(count)})
+    Attributes:
+        config: The world model.
+    """
 
-        there = run_collect(job, on_episode)
-    RESULTS.print(
-        f"{job.root}: {there.found + there.recorded} episodes, {there.recorded} of them new,"
-        f" {there.successes} successful, {size(there.bytes)}."
-    )
+    config: WorldModelConfig
+
+    @cached_property
+    def model(self) -> VJEPA2AC:
+        """The model on disk."""
+        return load_world_model(self.config.source, choose_device(self.config.device))
+
+    def world_model(self) -> WorldModel:
+        """Return what is configured to be imagined with."""
+        return Persistence(self.model) if self.config.persistence else self.model
+
+    def agent(self, config: Any) -> Agent:
+        """Return the agent of one of the configurations of group `agent`."""
+        match config:
+            case PlanningConfig():
+                return self._planning(config, self.world_model())
+            case RandomConfig():
+                return RandomAgent(config.seed)
+            case HoldStillConfig():
+                return HoldStill()
+            case ExpertConfig():
+                return ScriptedReach()
+        raise TypeError(f"no agent is made from a {type(config).__name__}")
+
+    def controls(self, names: list[str], config: Any, seed: int) -> dict[str, Agent]:
+        """Return the controls of an agent, by name; `persistence` only if it plans.
+
+        Raises:
+            UnknownNameError: There is no such control.
+        """
+        if not isinstance(config, PlanningConfig):
+            return make_controls([name for name in names if name != "persistence"], seed=seed)
+        return make_controls(
+            names, blind=lambda: self._planning(config, Persistence(self.model)), seed=seed
+        )
+
+    def facts(self, config: Any) -> dict[str, Any]:
+        """Return what is known about the world model, if the agent has one."""
+        if not isinstance(config, PlanningConfig):
+            return {}
+        return model_card(self.model, self.config.source)
+
+    def _planning(self, config: PlanningConfig, world_model: WorldModel) -> PlanningAgent:
+        device = self.model.device
+        return PlanningAgent(
+            world_model,
+            CEM(config.planner, seed=config.seed, device=device),
+            ENERGIES[config.energy](summed=config.summed),
+            max_context=config.max_context,
+            device=device,
+        )
 
 
-@contextmanager
-def _training(title: str, steps: int) -> Iterator[OnStep]:
-    with progress(title, steps, "steps") as report:
-        yield lambda done, _, metrics: report(done, metrics)
-
-
-def show_gates(gates: Gates | None) -> None:
-    """Show what was measured, and what of it should be better before anyone plans."""
-    if gates is None:
-        return
-    table = Table("gate", "measured")
-    for name, value in gates.to_json().items():
-        numbers = value if isinstance(value, list) else [value]
-        table.add_row(name.replace("_", " "), "  ".join(f"{number:.3g}" for number in numbers))
-    RESULTS.print(table)
-    for failure in gates.failures():
-        RESULTS.print(f"not passed: {failure}")
+def environments(config: EnvConfig, count: int, *, processes: bool = False) -> gym.vector.VectorEnv:
+    """Return `count` environments that are stepped together."""
+    return make_envs(config.id, count, processes=processes, image_size=config.image_size)

@@ -28,9 +28,9 @@ from vjepa_gym.experiments.config import (
     register,
     typed_key,
 )
-from vjepa_gym.experiments.factory import run
 from vjepa_gym.experiments.mistakes import UsageError, explain
 from vjepa_gym.experiments.progress import CONSOLE
+from vjepa_gym.experiments.running import run
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,133 @@
+"""Each job, run with what it needs, its progress and its results shown."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from vjepa_gym.experiments.config import GROUPS, ExperimentConfig
+from vjepa_gym.experiments.factory import Factory, environments
+from vjepa_gym.experiments.jobs.collect import CollectConfig, run_collect
+from vjepa_gym.experiments.jobs.demo import DemoConfig, run_demo
+from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig, OnEpisode, run_evaluate
+from vjepa_gym.experiments.jobs.gates import GatesConfig, run_gates
+from vjepa_gym.experiments.jobs.pretrain import PretrainConfig, run_pretrain
+from vjepa_gym.experiments.jobs.train import TrainConfig, run_train
+from vjepa_gym.experiments.progress import progress, size
+from vjepa_gym.experiments.report import results_table
+from vjepa_gym.experiments.results import Evaluation
+from vjepa_gym.experiments.rollout import EpisodeRecord
+from vjepa_gym.learning.training import OnStep
+from vjepa_gym.world_models.gates import Gates
+
+RESULTS = Console(highlight=False, markup=False, soft_wrap=True)
+"""Where results are shown; progress and log lines go elsewhere, to the standard error."""
+
+
+def run(experiment: ExperimentConfig, folder: Path) -> None:
+    """Do the job of an experiment; what has no place of its own is written to `folder`."""
+    match experiment.job:
+        case DemoConfig() as job:
+            agents = 1 + len(job.evaluation.controls)
+            with _episodes("demo", job.evaluation.episodes * agents) as on_episode:
+                evaluation = run_demo(job, folder, on_episode)
+            show_evaluation(evaluation, folder)
+        case EvaluateConfig() as job:
+            show_evaluation(evaluate(experiment, job, folder), folder)
+        case CollectConfig() as job:
+            collect(job)
+        case PretrainConfig() as job:
+            with _training("pretrain", job.training.steps) as on_step:
+                run_pretrain(job, on_step)
+            RESULTS.print(f"The encoder is in {job.folder}.")
+        case TrainConfig() as job:
+            with _training("train", job.training.steps) as on_step:
+                model = run_train(job, on_step)
+            RESULTS.print(f"The world model is in {job.folder}.")
+            show_gates(model.gates)
+        case GatesConfig() as job:
+            gates = run_gates(job)
+            text = json.dumps(gates.to_json(), indent=1)
+            (folder / "gates.json").write_text(text + "\n", encoding="utf-8")
+            show_gates(gates)
+
+
+def collect(job: CollectConfig) -> None:
+    """Collect, showing how far it is."""
+    with progress("collect", job.episodes, "episodes") as report:
+
+        def on_episode(done: int, _: int, successes: int, count: int) -> None:
+            report(done, {"successes": str(successes), "size": size(count)})
+
+        there = run_collect(job, on_episode)
+    RESULTS.print(
+        f"{job.root}: {there.found + there.recorded} episodes, {there.recorded} of them new,"
+        f" {there.successes} successful, {size(there.bytes)}."
+    )
+
+
+def evaluate(experiment: ExperimentConfig, job: EvaluateConfig, folder: Path) -> Evaluation:
+    """Evaluate the agent of an experiment and its controls, showing how far it is."""
+    factory = Factory(experiment.world_model)
+    (name,) = [name for name, kind in GROUPS["agent"].items() if type(experiment.agent) is kind]
+    agents = {
+        name: factory.agent(experiment.agent),
+        **factory.controls(job.controls, experiment.agent, job.first_seed),
+    }
+    envs = environments(experiment.env, job.num_envs, processes=job.processes)
+    with closing(envs), _episodes("evaluate", job.episodes * len(agents)) as on_episode:
+        return run_evaluate(
+            job,
+            envs=envs,
+            agents=agents,
+            folder=folder,
+            title=f"{experiment.env.id}: {name}",
+            facts=factory.facts(experiment.agent),
+            configuration=asdict(experiment),
+            on_episode=on_episode,
+        )
+
+
+@contextmanager
+def _episodes(title: str, total: int) -> Iterator[OnEpisode]:
+    with progress(title, total, "episodes") as report:
+        successes: dict[str, list[bool]] = {}
+
+        def on_episode(agent: str, record: EpisodeRecord) -> None:
+            successes.setdefault(agent, []).append(record.success)
+            done = sum(map(len, successes.values()))
+            mine = successes[agent]
+            report(done, {agent: f"{sum(mine)} of {len(mine)}"})
+
+        report(0, {})
+        yield on_episode
+
+
+def show_evaluation(evaluation: Evaluation, folder: Path) -> None:
+    """Show the table, and where the rest is."""
+    RESULTS.print(results_table(evaluation))
+    here = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    RESULTS.print(f"Videos and figures: {here / 'index.html'}")
+
+
+@contextmanager
+def _training(title: str, steps: int) -> Iterator[OnStep]:
+    with progress(title, steps, "steps") as report:
+        yield lambda done, _, metrics: report(done, metrics)
+
+
+def show_gates(gates: Gates | None) -> None:
+    """Show what was measured, and what of it should be better before anyone plans."""
+    if gates is None:
+        return
+    table = Table("gate", "measured")
+    for name, value in gates.to_json().items():
+        numbers = value if isinstance(value, list) else [value]
+        table.add_row(name.replace("_", " "), "  ".join(f"{number:.3g}" for number in numbers))
+    RESULTS.print(table)
+    for failure in gates.failures():
+        RESULTS.print(f"not passed: {failure}")
