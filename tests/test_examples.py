@@ -1,0 +1,75 @@
+"""What the documentation shows is run as it stands, with small settings where it takes any."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from vjepa_gym.agents.cem import CEMConfig
+from vjepa_gym.world_models import vjepa2_ac
+from vjepa_gym.world_models.ac_predictor import ACPredictor
+from vjepa_gym.world_models.encoder import VisionTransformer
+from vjepa_gym.world_models.presets import debug
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A folder with an untrained model that computes in milliseconds."""
+    config = debug()
+    encoder = VisionTransformer(config.encoder)
+    predictor = ACPredictor(config.ac_predictor, config.encoder.width)
+    folder = tmp_path / "model"
+    vjepa2_ac.VJEPA2AC(config, encoder, predictor).save(folder)
+    return folder
+
+
+def run_example(name, **settings):
+    runpy.run_path(str(ROOT / "examples" / name))["main"](**settings)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_fit_on_a_screen_and_have_a_test_here(path):
+    assert len(path.read_text().splitlines()) <= 40
+    assert f'"{path.name}"' in Path(__file__).read_text()
+
+
+def test_planning_a_reach_leaves_a_video(model, tmp_path, capsys):
+    search = CEMConfig(num_samples=4, num_iterations=1, num_elites=2)
+    video = tmp_path / "reach.mp4"
+    run_example("plan_reach.py", model=str(model), search=search, video=video)
+    assert video.stat().st_size > 1000
+    assert "cm from the goal at first" in capsys.readouterr().out
+
+
+def test_collected_episodes_can_be_read(tmp_path, capsys):
+    run_example("collect_and_read.py", root=tmp_path / "data", episodes=2)
+    said = capsys.readouterr().out
+    assert "2 episodes" in said
+    assert "images (9, 256, 256, 3), poses (9, 7)" in said
+
+
+def test_the_python_of_the_readme_runs(model, monkeypatch, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    load = vjepa2_ac.load_world_model
+    monkeypatch.setattr(vjepa2_ac, "load_world_model", lambda name: load(model))
+    exec(compile(code, "README.md", "exec"), {})
+    assert "distance to the goal [m]: [" in capsys.readouterr().out
+
+
+def test_every_command_of_the_readme_composes(monkeypatch, tmp_path):
+    import sys
+
+    from vjepa_gym.experiments import launch
+    from vjepa_gym.experiments.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["vjepa-gym"])
+    monkeypatch.setattr(launch, "run", lambda experiment, folder: None)
+    commands = re.findall(r"^vjepa-gym (\w+ .*=.*)$", (ROOT / "README.md").read_text(), re.M)
+    assert len(commands) == 4
+    for command in commands:
+        assert main(command.split()) == 0
