@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import gymnasium as gym
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vjepa_gym.errors import InvalidActionError
 from vjepa_gym.types import Action
@@ -40,7 +41,7 @@ def observation_space(
     return gym.spaces.Dict({"image": picture, "pose": gym.spaces.Box(low, high), **further})
 
 
-def clip_action(action: Action) -> tuple[Action, bool]:
+def clip_action(action: ArrayLike) -> tuple[Action, bool]:
     """Return the action within its limits, and whether any axis had to be clipped.
 
     Raises:

@@ -1,8 +1,7 @@
 """The Gymnasium environment that all tabletop tasks share; it owns the clock."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
@@ -16,21 +15,7 @@ from vjepa_gym.types import Action, Image, Observation
 OPTIONS = ("goal_images",)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """What an episode is to bring about.
-
-    Attributes:
-        poses: The pose of each of the `k` goals, in order; the last is the goal itself.
-        images: What the camera sees there; None if nobody asked for pictures.
-        steps: Control steps allowed for each.
-    """
-
-    poses: Float32[np.ndarray, "k 7"]
-    images: np.ndarray | None
-    steps: tuple[int, ...]
-
-
+@runtime_checkable
 class Task(Protocol):
     """What has to be done in a lab, and whether it has been."""
 

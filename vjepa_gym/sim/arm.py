@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import mujoco
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vjepa_gym import kinematics
 from vjepa_gym.errors import WorkspaceError
@@ -11,8 +12,8 @@ from vjepa_gym.sim.scene import FLANGE_TO_TCP, HOME
 from vjepa_gym.spaces import WORKSPACE_HIGH, WORKSPACE_LOW, clip_action
 from vjepa_gym.types import Action, Pose
 
-SPEED = 0.30
-"""Mean speed of a move [m/s]."""
+SPEED, TURN_SPEED = 0.30, 0.75
+"""Mean speed of a move [m/s] and of a turn [rad/s]."""
 SHORTEST, LONGEST = 0.2, 0.6
 """Duration of a move [s]."""
 RAMP = 0.6
@@ -91,7 +92,7 @@ class SimulatedArm:
         self._command_hand(self.closedness)
         mujoco.mj_forward(self.model, self.data)
 
-    def move(self, action: Action) -> Move:
+    def move(self, action: ArrayLike) -> Move:
         """Displace the flange by `action`, wait until it has settled, and say what became of it.
 
         Raises:
@@ -105,11 +106,7 @@ class SimulatedArm:
         # The hand is told where to go, not how far: measured closedness stops at what it holds.
         closedness = float(np.clip(self.closedness + within[6], 0.0, 1.0))
         command[6] = within[6]
-        seconds = float(
-            np.clip(np.linalg.norm(command[:3]) / SPEED + 0.1, SHORTEST, LONGEST)
-            if closedness == self.closedness
-            else LONGEST
-        )
+        seconds = LONGEST if closedness != self.closedness else _duration(command)
         joints, _ = self._solve(self.data.ctrl[self._servos], target)
         self._travel(joints, closedness, seconds)
         achieved = kinematics.difference(start, self.pose)
@@ -165,6 +162,13 @@ def tool_centre(pose: Pose) -> np.ndarray:
     """Return where the point between the finger tips is [m] when the flange is at `pose`."""
     down = kinematics.rotation_matrix(np.asarray(pose[..., 3:6], np.float64))[..., 2]
     return pose[..., :3] + FLANGE_TO_TCP * down
+
+
+def _duration(command: Action) -> float:
+    """Return how long the arm is given for a move [s]."""
+    path = np.linalg.norm(command[:3]) / SPEED
+    turn = np.linalg.norm(command[3:6]) / TURN_SPEED
+    return float(np.clip(max(path, turn) + 0.1, SHORTEST, LONGEST))
 
 
 def _within_workspace(pose: Pose) -> tuple[np.ndarray, bool]:
