@@ -30,6 +30,14 @@ def contents(root: Path) -> dict[str, bytes]:
     return {name: (root / name).read_bytes() for name in names}
 
 
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """Five episodes that one worker recorded without a break."""
+    root = tmp_path_factory.mktemp("unbroken") / "set"
+    run_collect(config(root), open_recorder=record_stub)
+    return root
+
+
 def test_an_episode_is_a_function_of_seed_and_number():
     assert draw(CollectConfig(seed=3), 7) == draw(CollectConfig(seed=3, episodes=9), 7)
     seeds = {draw(CollectConfig(seed=seed), index)[1] for seed in range(5) for index in range(50)}
@@ -72,36 +80,32 @@ def test_collecting_reports_every_episode(tmp_path):
     ]
 
 
-def test_resuming_records_only_what_is_missing(tmp_path, caplog):
+def test_resuming_records_only_what_is_missing(unbroken, tmp_path, caplog):
     run_collect(config(tmp_path / "set", episodes=2), open_recorder=record_stub)
     with caplog.at_level("INFO"):
         done = run_collect(config(tmp_path / "set"), open_recorder=record_stub)
     assert (done.found, done.recorded) == (2, 3)
     assert "found 2 whole episodes" in caplog.text
-    run_collect(config(tmp_path / "unbroken"), open_recorder=record_stub)
-    assert contents(tmp_path / "set") == contents(tmp_path / "unbroken")
+    assert contents(tmp_path / "set") == contents(unbroken)
     assert run_collect(config(tmp_path / "set"), open_recorder=fail).recorded == 0
 
 
-def test_several_workers_collect_what_one_does(tmp_path):
-    run_collect(config(tmp_path / "one"), open_recorder=record_stub)
-    done = run_collect(config(tmp_path / "two", workers=2), open_recorder=record_stub)
+def test_several_workers_collect_what_one_does(unbroken, tmp_path):
+    done = run_collect(config(tmp_path / "two", workers=0), open_recorder=record_stub)
     assert done.recorded == 5
-    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+    assert contents(tmp_path / "two") == contents(unbroken)
 
 
-def test_other_settings_do_not_mix(tmp_path):
-    run_collect(config(tmp_path / "set", episodes=1), open_recorder=record_stub)
+def test_other_settings_do_not_mix(unbroken):
     with pytest.raises(DatasetError, match=r"collection\.json.*seed=0, steps=3"):
-        run_collect(config(tmp_path / "set", seed=1, steps=4), open_recorder=record_stub)
+        run_collect(config(unbroken, seed=1, steps=4), open_recorder=record_stub)
 
 
-def test_a_lost_worker_loses_no_finished_episode(tmp_path):
+def test_a_lost_worker_loses_no_finished_episode(unbroken, tmp_path):
     done = run_collect(config(tmp_path / "set", workers=2), open_recorder=die_once)
     assert done.lost_workers == 1
     assert done.recorded == 5
-    run_collect(config(tmp_path / "unbroken"), open_recorder=record_stub)
-    assert EpisodeStore(tmp_path / "set").entries() == EpisodeStore(tmp_path / "unbroken").entries()
+    assert contents(tmp_path / "set") == contents(unbroken)
 
 
 def test_workers_that_always_die_end_the_run(tmp_path):
@@ -162,7 +166,7 @@ def test_ctrl_c_ends_all_processes_and_leaves_whole_episodes(tmp_path):
     assert found.episodes >= 2
 
 
-def test_workers_die_with_a_killed_parent_and_the_rest_is_recorded_later(tmp_path):
+def test_workers_die_with_a_killed_parent_and_the_rest_is_recorded_later(unbroken, tmp_path):
     process = start_run(tmp_path)
     workers = children(process.pid)
     assert len(workers) >= 2
@@ -173,14 +177,12 @@ def test_workers_die_with_a_killed_parent_and_the_rest_is_recorded_later(tmp_pat
         assert time.monotonic() < deadline
         time.sleep(0.05)
     before = EpisodeStore(tmp_path / "set").recover().episodes
-    done = run_collect(config(tmp_path / "set", episodes=before + 2), open_recorder=record_slowly)
-    run_collect(config(tmp_path / "unbroken", episodes=before + 2), open_recorder=record_stub)
-    assert done.recorded == 2
-    assert contents(tmp_path / "set") == contents(tmp_path / "unbroken")
+    done = run_collect(config(tmp_path / "set", episodes=before + 3), open_recorder=record_slowly)
+    assert done.recorded == 3
+    assert EpisodeStore(tmp_path / "set").entries()[:5] == EpisodeStore(unbroken).entries()
 
 
-def test_settings_are_kept_beside_the_episodes(tmp_path):
-    run_collect(config(tmp_path / "set", episodes=1), open_recorder=record_stub)
-    kept = json.loads((tmp_path / "set/collection.json").read_text())
+def test_settings_are_kept_beside_the_episodes(unbroken):
+    kept = json.loads((unbroken / "collection.json").read_text())
     assert kept["steps"] == 3
     assert kept["env"] == "vjepa_gym/FrankaReach-v0"

@@ -261,7 +261,8 @@ def _read_images(folder: Path, serial: str, rows: int) -> UInt8[np.ndarray, "row
 
 def _read_extras(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, because NumPy leaves a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return dict(archive)
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise DatasetError(f"{path}: expected a whole archive of arrays, but {error}.") from error

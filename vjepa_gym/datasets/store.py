@@ -65,7 +65,8 @@ class Recovery:
         )
 
 
-class EpisodeStore(Sequence[Episode]):
+# Not `Sequence[Episode]`, or the tests' type checker would decode an episode at every call.
+class EpisodeStore(Sequence):
     """Writes episodes, lists them, reads them back.
 
     Args:

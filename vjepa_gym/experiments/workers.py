@@ -22,7 +22,7 @@ def cores() -> int:
 def in_workers(
     begin: Callable[[], Callable[[int], Result]], items: Sequence[int], workers: int
 ) -> Generator[Result, None, None]:
-    """Yield the result of each item as it is finished, in any order.
+    """Yield the result of each item as soon as it is finished, in any order.
 
     Workers finish what they are at when this is interrupted or closed, and die with this process.
 
@@ -30,19 +30,16 @@ def in_workers(
         begin: Called once in each worker; returns what is called for each item. Importable, and
             so are its results.
         items: What to work on.
-        workers: How many processes; one does the work here, in order.
+        workers: How many processes. One is a process of its own as well: with more threads,
+            numerical libraries give other last digits.
 
     Raises:
         BrokenProcessPool: A worker was killed.
     """
-    if workers == 1 or len(items) < 2:
-        work = begin()
-        yield from map(work, items)
-        return
-    count, context = min(workers, len(items)), get_context("spawn")
+    context = get_context("spawn")
     with (
         _one_thread_each(),
-        ProcessPoolExecutor(count, context, initializer=_start, initargs=(begin,)) as pool,
+        ProcessPoolExecutor(workers, context, initializer=_start, initargs=(begin,)) as pool,
     ):
         try:
             for future in as_completed([pool.submit(_work, item) for item in items]):

@@ -53,7 +53,7 @@ class CollectConfig:
     image_size: int = 256
     """Height and width of the video [px], an even number."""
     workers: int = 0
-    """Processes; 0 for one a core, 1 for this one alone."""
+    """Processes; 0 for one a core."""
 
     def __post_init__(self) -> None:
         if self.episodes < 1 or self.steps < 1 or self.workers < 0:
@@ -203,9 +203,9 @@ def _record(config: CollectConfig, tally: _Tally, begin: Callable[[], _Work]) ->
     """Record what is missing, with new workers when one was lost; return how often one was."""
     lost = 0
     while missing := tally.missing():
-        before = len(tally.done)
+        before, workers = len(tally.done), min(config.workers or cores(), len(missing))
         try:
-            with closing(in_workers(begin, missing, config.workers or cores())) as entries:
+            with closing(in_workers(begin, missing, workers)) as entries:
                 for entry in entries:
                     tally.add(entry)
                     tally.report()
