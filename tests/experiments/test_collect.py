@@ -8,6 +8,7 @@ from collections import Counter
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 # The recorders below are imported by name in worker processes.
@@ -18,7 +19,12 @@ from collect_recorders import die_once, fail, record_slowly, record_stub  # noqa
 
 from vjepa_gym.datasets.store import EpisodeStore  # noqa: E402
 from vjepa_gym.errors import DatasetError  # noqa: E402
-from vjepa_gym.experiments.jobs.collect import CollectConfig, draw, run_collect  # noqa: E402
+from vjepa_gym.experiments.jobs.collect import (  # noqa: E402
+    CollectConfig,
+    draw,
+    open_simulation,
+    run_collect,
+)
 
 
 def config(root: Path, **changes) -> CollectConfig:
@@ -120,6 +126,16 @@ def test_workers_that_always_die_end_the_run(tmp_path):
 def test_the_error_of_a_worker_reaches_the_caller(tmp_path, workers):
     with pytest.raises(RuntimeError, match="no such arm"):
         run_collect(config(tmp_path / "set", workers=workers), open_recorder=fail)
+
+
+def test_the_simulators_episodes_fit_the_format(tmp_path):
+    settings = config(tmp_path / "set", image_size=64, steps=2)
+    episode = open_simulation(settings)("random", 5)
+    store = EpisodeStore(settings.root)
+    store.write(0, episode)
+    assert store[0].images["left"].shape == (3, 64, 64, 3)
+    assert store[0].policy == "random"
+    np.testing.assert_array_equal(store[0].poses, episode.poses)
 
 
 RUN = """
