@@ -72,7 +72,7 @@ def _cards(row: Summary, evaluation: Evaluation) -> str:
 
 def _table(summaries: Sequence[Summary], evaluation: Evaluation) -> str:
     near = f"within {evaluation.near_distance * 100:g} cm"
-    names = ["agent", "success", "95 % interval", "", "at some step", near, "median at the end"]
+    names = ["agent", "success", "95 % interval", "", "at some step", near, "median"]
     head = "".join(f"<th>{name}</th>" for name in [*names, "s an action", "p"])
     return f"<tr>{head}</tr>\n" + "\n".join(_row(row) for row in summaries)
 

@@ -80,7 +80,7 @@ def distance_plot(
     """
     # Text stays text: smaller, and it can be searched.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "distance"}):
-        figure = Figure(figsize=(7.2, 3.4), layout="constrained")
+        figure = Figure(figsize=(10.2, 3.6), layout="constrained")
         axes = figure.add_subplot()
         for colour, (name, episodes) in zip(_cycle(len(records)), records.items(), strict=True):
             _draw_agent(axes, name, np.stack([e.distances for e in episodes]) * 100, colour)
