@@ -13,7 +13,7 @@ import numpy as np
 
 from vjepa_gym.envs.placement import REGION_HIGH, REGION_LOW, flange_at
 from vjepa_gym.errors import UnknownNameError
-from vjepa_gym.kinematics import difference, wrap_angle
+from vjepa_gym.kinematics import difference
 from vjepa_gym.sim.arm import tool_centre
 from vjepa_gym.sim.world import OBJECTS, World
 from vjepa_gym.spaces import MAX_GRIPPER, MAX_ROTATION, MAX_TRANSLATION
@@ -77,7 +77,7 @@ def random(world: World, rng: np.random.Generator, goal: Pose) -> Behaviour:
         action = np.zeros(7, np.float32)
         action[:3] = np.clip(np.where(outward, -drift, drift), -MAX_TRANSLATION, MAX_TRANSLATION)
         if turns:
-            back = -0.3 * wrap_angle(world.arm.pose[5])
+            back = -0.3 * world.arm.pose[5]
             action[5] = np.clip(rng.normal(back, 0.08), -MAX_ROTATION, MAX_ROTATION)
         action[6] = _toggle(world, rng, chance=0.08)
         yield action

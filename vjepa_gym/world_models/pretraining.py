@@ -214,7 +214,7 @@ def load_encoder(
 
 def _tiny() -> PretrainingConfig:
     return PretrainingConfig(
-        frames=4, masks=small_grid_masks(), ema_start=0.99, ema_end=0.999, steps=6000
+        frames=4, masks=small_grid_masks(), ema_start=0.99, ema_end=0.999, steps=3000
     )
 
 

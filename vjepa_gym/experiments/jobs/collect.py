@@ -36,14 +36,14 @@ class CollectConfig:
 
     root: str = "data/reach"
     """Folder of the dataset; what is there already is kept and counted."""
-    episodes: int = 500
+    episodes: int = 1600
     """Episodes wanted in all."""
-    steps: int = 20
+    steps: int = 24
     """Actions in each."""
     seed: int = 0
     """Everything random derives from this and from an episode's number."""
     mix: dict[str, float] = field(
-        default_factory=lambda: {"scripted": 0.35, "noisy": 0.35, "play": 0.2, "random": 0.1}
+        default_factory=lambda: {"scripted": 0.3, "noisy": 0.25, "play": 0.25, "random": 0.2}
     )
     """How often each behaviour is drawn; need not sum to one."""
     env: str = "vjepa_gym/FrankaReach-v0"
