@@ -57,13 +57,14 @@ echo "set-up: packages of constraints.txt (about 2.5 GB on disk; a few minutes t
 
 can_draw() {
     "$venv/bin/python" -c '
-import vjepa_gym.sim, cv2, mujoco
-mujoco.Renderer(mujoco.MjModel.from_xml_string("<mujoco/>"), 16, 16).close()'
+import mujoco
+from vjepa_gym.sim.rendering import Renderer
+Renderer(mujoco.MjModel.from_xml_string("<mujoco/>"), 16).close()'
 }
 
 if ! can_draw >/dev/null 2>&1; then
     echo "set-up: OpenGL for drawing without a display (EGL)"
-    install libegl1 libgl1 libgles2 libopengl0 libgl1-mesa-dri libglib2.0-0
+    install libegl1 libgl1 libgles2 libopengl0 libgl1-mesa-dri
     can_draw || fail "MuJoCo cannot draw on this machine, for the reason above."
 fi
 echo "set-up: done"
