@@ -21,7 +21,7 @@ def main() -> None:
     assert vjepa_gym.__version__ == version("vjepa-gym") == run("--version").strip()
     assert (files("vjepa_gym") / "py.typed").is_file()
     assert "evaluate" in run("--help")
-    assert "CEM" in run("evaluate", "agent=planning", "agent.planner=fast", "--cfg", "job")
+    assert "num_elites" in run("evaluate", "agent=planning", "agent.planner=fast", "--cfg", "job")
 
     from vjepa_gym.world_models.vjepa2_ac import load_world_model
 
