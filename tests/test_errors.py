@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 
 from vjepa_gym.errors import InvalidActionError, UnknownNameError, VJEPAGymError
@@ -20,3 +22,8 @@ def test_errors_can_be_caught_as_what_python_calls_them():
     with pytest.raises(ValueError, match="seven"):
         raise InvalidActionError("seven numbers")
     assert issubclass(UnknownNameError, VJEPAGymError)
+
+
+def test_an_unknown_name_crosses_processes_with_its_message():
+    error = UnknownNameError("job", "evalute", ["demo", "evaluate"])
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)

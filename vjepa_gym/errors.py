@@ -20,6 +20,11 @@ class UnknownNameError(VJEPAGymError, KeyError):
         close = difflib.get_close_matches(name, available, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         super().__init__(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(available)}.")
+        self._told = (kind, name, available)
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, list[str]]]:
+        # Without it an error could not leave the process in which it was raised.
+        return type(self), self._told
 
     def __str__(self) -> str:
         # KeyError would show the repr of the message.

@@ -91,7 +91,7 @@ def test_bad_actions_names_and_options_are_errors(env):
     with pytest.raises(UnknownNameError, match="left"):
         gym.make(ID, cameras=("top",))
     with pytest.raises(UnknownNameError, match="rgb_array"):
-        gym.make(ID, render_mode="human").unwrapped
+        gym.make(ID, render_mode="human")
 
 
 # Drawing contexts do not survive a fork, hence `spawn`.

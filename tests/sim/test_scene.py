@@ -32,7 +32,9 @@ def test_visual_meshes_keep_less_than_a_fifth_of_their_faces(model):
 
 
 def test_decimated_meshes_fill_the_same_space_as_the_stock_ones(model):
-    stock = mujoco.MjSpec.from_file(str(scene._assets() / "robots" / "panda" / "robot.xml")).compile()
+    stock = mujoco.MjSpec.from_file(
+        str(scene._assets() / "robots" / "panda" / "robot.xml")
+    ).compile()
     for name in ("link1_vis", "link2_vis"):
         before, after = _extent(stock, name), _extent(model, f"{name}_light")
         np.testing.assert_allclose(after, before, atol=5e-3)

@@ -36,7 +36,7 @@ def scripted(world: World, rng: np.random.Generator, goal: Pose) -> Behaviour:
 
 
 def noisy(world: World, rng: np.random.Generator, goal: Pose) -> Behaviour:
-    """Do as `scripted`, disturbed by correlated noise and now and then opening or closing the hand."""
+    """Do as `scripted`, disturbed by correlated noise; now and then open or close the hand."""
     scale = rng.uniform(0.01, 0.04)
     noise = _ornstein_uhlenbeck(rng, scale)
     for action, disturbance in zip(scripted(world, rng, goal), noise, strict=False):
@@ -73,7 +73,9 @@ def random(world: World, rng: np.random.Generator, goal: Pose) -> Behaviour:
     turns = rng.random() < 0.3
     for drift in _ornstein_uhlenbeck(rng, scale, memory=0.6):
         tool = tool_centre(world.arm.pose)
-        outward = ((tool + drift < ROAM_LOW) & (drift < 0)) | ((tool + drift > ROAM_HIGH) & (drift > 0))
+        outward = ((tool + drift < ROAM_LOW) & (drift < 0)) | (
+            (tool + drift > ROAM_HIGH) & (drift > 0)
+        )
         action = np.zeros(7, np.float32)
         action[:3] = np.clip(np.where(outward, -drift, drift), -MAX_TRANSLATION, MAX_TRANSLATION)
         if turns:
@@ -113,8 +115,11 @@ def _follow(world: World, waypoints: Iterator[np.ndarray]) -> Behaviour:
 
 
 def _visit(world: World, place: np.ndarray, patience: int = 8) -> Behaviour:
-    """Go straight to a place [m] with the tool centre, the hand turned down again if something had
-    tilted it; give up after a while, since something may be in the way."""
+    """Go straight to a place [m] with the tool centre.
+
+    The hand is turned down again if something had tilted it. Gives up after `patience` moves, since
+    something may be in the way.
+    """
     for _ in range(patience):
         action = difference(world.arm.pose, flange_at(place))
         if np.linalg.norm(place - tool_centre(world.arm.pose)) < ARRIVED:

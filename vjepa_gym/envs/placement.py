@@ -8,12 +8,12 @@ from vjepa_gym.sim.world import OBJECTS, World
 from vjepa_gym.types import Pose
 
 DOWN = np.array([np.pi, 0.0, 0.0])
-"""Roll, pitch, yaw of the flange [rad] when the hand points straight down, as in DROID's own starting
-configuration; the fingers then open across the view of the camera `left`."""
+"""Roll, pitch, yaw of the flange [rad] when the hand points straight down, as when DROID's
+episodes begin; the fingers then open across the view of the camera `left`."""
 
 REGION_LOW = np.array([0.36, -0.20, 0.13])
 REGION_HIGH = np.array([0.66, 0.20, 0.38])
-"""Where the tool centre begins and where reaching goals lie [m]: 30 x 40 x 25 cm above the objects."""
+"""Where hands begin and goals lie [m], tool centre: 30 x 40 x 25 cm above the objects."""
 
 TABLE_LOW = np.array([0.42, -0.22])
 TABLE_HIGH = np.array([0.66, 0.22])
@@ -43,5 +43,8 @@ def scatter_objects(world: World, rng: np.random.Generator) -> None:
             break
     yaws = rng.uniform(-np.pi / 6, np.pi / 6, len(OBJECTS))
     world.arrange(
-        {name: np.append(place, yaw) for name, place, yaw in zip(OBJECTS, places, yaws, strict=True)}
+        {
+            name: np.append(place, yaw)
+            for name, place, yaw in zip(OBJECTS, places, yaws, strict=True)
+        }
     )

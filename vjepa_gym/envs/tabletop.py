@@ -1,7 +1,7 @@
 """The Gymnasium environment that all tabletop tasks share; it owns the clock."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
@@ -26,7 +26,7 @@ class Task(Protocol):
         ...
 
     def goal_images(self, world: World) -> np.ndarray:
-        """Return what the camera would see at each goal [k height width 3]; the lab stays as it is."""
+        """Return what the camera would see at each goal [k height width 3]; nothing moves."""
         ...
 
     def distance(self, world: World) -> float:
@@ -52,7 +52,10 @@ class TabletopEnv(gym.Env[Observation, Action]):
     and 0 otherwise; an episode ends by its time limit alone, since holding the goal is part of it.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 4}
+    metadata: ClassVar[dict[str, Any]] = {  # pyright: ignore[reportIncompatibleVariableOverride]
+        "render_modes": ["rgb_array"],
+        "render_fps": 4,
+    }
 
     def __init__(
         self,
@@ -80,7 +83,9 @@ class TabletopEnv(gym.Env[Observation, Action]):
         self.task = task
         self.world = World(image_size=image_size)
         self.render_mode = render_mode
-        self.observation_space = observation_space(image_size, cameras)
+        self.observation_space = cast(
+            "gym.Space[Observation]", observation_space(image_size, cameras)
+        )
         self.action_space = action_space()
         self._goal_images = goal_images
 

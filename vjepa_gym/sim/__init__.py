@@ -1,1 +1,5 @@
 """Physics and pictures, no tasks: the scene, the arm, the cameras."""
+
+from vjepa_gym.sim.gl import import_mujoco
+
+import_mujoco()

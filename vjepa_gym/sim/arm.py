@@ -1,4 +1,4 @@
-"""The simulated arm: joint servos that follow inverse kinematics, one blocking metric move at a time."""
+"""The simulated arm: joint servos that follow inverse kinematics, one blocking move at a time."""
 
 from dataclasses import dataclass
 
@@ -136,7 +136,7 @@ class SimulatedArm:
         Damped least squares from `start`, with a pull towards the home configuration in the null
         space (Buss, "Introduction to inverse kinematics", 2004).
         """
-        scratch, joints = self._scratch, np.array(start)
+        scratch, joints, error = self._scratch, np.array(start), np.zeros(6)
         jacobian = np.zeros((6, self.model.nv))
         target = kinematics.rotation_matrix(pose[3:6].astype(np.float64))
         for _ in range(50):
@@ -172,7 +172,7 @@ def _duration(command: Action) -> float:
 
 
 def _within_workspace(pose: Pose) -> tuple[np.ndarray, bool]:
-    """Return the flange position whose tool centre lies in the workspace, and whether it had to move."""
+    """Return the flange position whose tool centre is in the workspace, and whether that is new."""
     tool = tool_centre(pose)
     inside = np.clip(tool, WORKSPACE_LOW, WORKSPACE_HIGH)
     return (pose[:3] + inside - tool).astype(np.float32), bool(np.abs(inside - tool).max() > 1e-4)

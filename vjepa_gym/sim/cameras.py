@@ -58,8 +58,11 @@ def place(model: mujoco.MjModel, name: str, pose: CameraPose) -> None:
 def calibration(
     model: mujoco.MjModel, data: mujoco.MjData, name: str, size: int
 ) -> dict[str, np.ndarray]:
-    """Return `extrinsics` (the camera's pose in the base frame: m, extrinsic xyz rad; x right, y
-    down, z forward) and `intrinsics` (3 x 3, for square images of `size` px)."""
+    """Return `extrinsics` and `intrinsics` of a camera that takes square images of `size` px.
+
+    The extrinsics are its pose in the base frame [m, extrinsic xyz rad]: x right, y down,
+    z forward.
+    """
     camera = model.camera(name)
     axes = data.cam_xmat[camera.id].reshape(3, 3) * np.array([1.0, -1.0, -1.0])
     extrinsics = np.concatenate([data.cam_xpos[camera.id], kinematics.euler_angles(axes)])

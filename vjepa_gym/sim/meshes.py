@@ -20,7 +20,7 @@ def decimate_visuals(spec: mujoco.MjSpec) -> None:
             continue
         vertices, faces = _weld(_vertices(model, mesh.name), faces)
         share = max(KEPT, FEWEST / len(faces))
-        points, triangles = fast_simplification.simplify(vertices, faces, 1.0 - share)
+        points, triangles = fast_simplification.simplify(vertices, faces, 1.0 - share)[:2]
         lighter = f"{mesh.name}_light"
         # A mesh read from a file keeps the file's normals, so a new one has to take its place.
         spec.add_mesh(
@@ -41,11 +41,11 @@ def _faces(model: mujoco.MjModel, name: str) -> np.ndarray:
 
 
 def _weld(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Merge vertices that lie in one place: a file repeats them for every normal, and triangles that
-    share none fall apart when they are decimated."""
-    _, first, group = np.unique(
-        vertices.round(5), axis=0, return_index=True, return_inverse=True
-    )
+    """Merge vertices that lie in one place.
+
+    A file repeats them for every normal, and triangles that share none fall apart in decimation.
+    """
+    _, first, group = np.unique(vertices.round(5), axis=0, return_index=True, return_inverse=True)
     faces = group.reshape(-1)[faces].astype(np.int32)
     whole = (np.diff(np.sort(faces, axis=1), axis=1) > 0).all(axis=1)
     return vertices[first], faces[whole]

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-# Drawn (group 1), with stiff, slip-free contacts, without which a gripped cup creeps out of the fingers.
+# Drawn (group 1). Without stiff, slip-free contacts a gripped cup creeps out of the fingers.
 GRIP = {"group": 1, "solref": [0.006, 1.0], "solimp": [0.97, 0.99, 0.001, 0.5, 2.0], "condim": 4}
 STANDS_OFF = 0.001
-"""A cup's wall begins this far above its bottom [m]: the bottom alone touches the table, which saves
-the solver dozens of contacts."""
+"""A cup's wall begins this far above its bottom [m], which alone touches the table: that saves the
+solver dozens of contacts."""
 FRICTION = [1.2, 0.01, 0.0005]
 
 

@@ -1,25 +1,19 @@
 """Pictures of a scene, drawn off-screen."""
 
+import atexit
 import importlib
-import os
-import sys
 import weakref
 from typing import Any
 
 import mujoco
 import numpy as np
 
-from vjepa_gym.errors import RenderingError, UnknownNameError
+from vjepa_gym.errors import RenderingError
+from vjepa_gym.sim import gl
 from vjepa_gym.types import Image
 
-BACKENDS = ("egl", "osmesa", "glfw")
 MOST_GEOMS = 1000
-
-ADVICE = (
-    "MuJoCo cannot draw on this machine with MUJOCO_GL={backend}: {reason}. Off-screen drawing needs "
-    "EGL: `sudo apt-get install -y libegl1 libgl1 libgles2 libgl1-mesa-dri`, and MUJOCO_GL=egl or "
-    "unset. Where there is no EGL, `sudo apt-get install -y libosmesa6` and MUJOCO_GL=osmesa."
-)
+"""Geoms drawn at most; the scene has about a hundred."""
 
 
 class Renderer:
@@ -46,8 +40,11 @@ class Renderer:
         self._option = mujoco.MjvOption()
         self._option.geomgroup[:] = 0
         self._option.geomgroup[1] = 1
-        # Drivers complain when a context outlives the interpreter's modules.
         self._release = weakref.finalize(self, _free, self._context, self._gl)
+        # MuJoCo ends EGL at exit, and contexts must be gone by then: what is registered last, here
+        # after MuJoCo's own, is done first.
+        self._release.atexit = False
+        atexit.register(self._release)
 
     def render(self, data: mujoco.MjData, camera: str = "left") -> Image:
         """Return what `camera` sees, uint8 RGB."""
@@ -71,32 +68,20 @@ class Renderer:
     def close(self) -> None:
         """Give the drawing context back."""
         self._release()
-
-
-def default_backend() -> str:
-    """Return what draws if nobody says otherwise: EGL on Linux, since it needs no display.
-
-    Raises:
-        UnknownNameError: `MUJOCO_GL` names something else than `BACKENDS`.
-    """
-    chosen = os.environ.get("MUJOCO_GL", "").lower()
-    if chosen and chosen not in BACKENDS:
-        raise UnknownNameError("MUJOCO_GL", chosen, BACKENDS)
-    return chosen or ("egl" if sys.platform == "linux" else "glfw")
+        atexit.unregister(self._release)
 
 
 def _open_gl(size: int) -> Any:
-    backend = default_backend()
+    chosen = gl.backend()
     try:
-        context = importlib.import_module(f"mujoco.{backend}").GLContext(size, size)
+        context = importlib.import_module(f"mujoco.{chosen}").GLContext(size, size)
         context.make_current()
-    # PyOpenGL fails in as many ways as there are ways of not having a library.
-    except (ImportError, AttributeError, TypeError, RuntimeError, OSError) as error:
-        raise RenderingError(ADVICE.format(backend=backend, reason=error)) from error
+    except gl.FAILURES as error:
+        raise RenderingError(gl.ADVICE.format(backend=chosen, reason=error)) from error
     return context
 
 
-def _free(context: mujoco.MjrContext, gl: Any) -> None:
-    gl.make_current()
+def _free(drawing: mujoco.MjrContext, context: Any) -> None:
+    context.make_current()
+    drawing.free()
     context.free()
-    gl.free()

@@ -102,9 +102,7 @@ def _panda() -> mujoco.MjSpec:
         robot.delete(actuator)
     robot.body("right_hand").add_frame().attach_body(hand.body("right_gripper"), "", "")
     robot.body("link7").add_site(name="flange", pos=LINK7_TO_FLANGE)
-    robot.body("link7").add_site(
-        name="tcp", pos=np.add(LINK7_TO_FLANGE, [0.0, 0.0, FLANGE_TO_TCP])
-    )
+    robot.body("link7").add_site(name="tcp", pos=np.add(LINK7_TO_FLANGE, [0.0, 0.0, FLANGE_TO_TCP]))
     for i in range(7):
         robot.add_actuator(
             name=f"joint{i + 1}",
@@ -153,7 +151,7 @@ def _furnish(spec: mujoco.MjSpec, config: SceneConfig) -> None:
 
 
 def _perforated(spec: mujoco.MjSpec, rgb: tuple[float, float, float]) -> str:
-    """Add the material of an optical table: a dark plate with a hole every 25 mm; return its name."""
+    """Add the look of an optical table, a dark plate with a hole every 25 mm; return its name."""
     cell = 32
     x = np.linspace(-1, 1, cell)
     hole = (x[:, None] ** 2 + x[None] ** 2) < 0.3**2

@@ -64,11 +64,13 @@ def make_envs(
         processes: Whether each has a process of its own.
         kwargs: Given to each environment.
     """
+    # Drawing contexts do not survive a fork.
+    context = {"context": "spawn"} if processes else {}
     return gym.make_vec(
         env_id,
         num_envs=num_envs,
         vectorization_mode="async" if processes else "sync",
-        vector_kwargs={"autoreset_mode": gym.vector.AutoresetMode.DISABLED},
+        vector_kwargs={"autoreset_mode": gym.vector.AutoresetMode.DISABLED} | context,
         **kwargs,
     )
 
