@@ -160,6 +160,7 @@ def test_a_run_can_be_repeated_from_what_it_notes_down(runs, tmp_path):
         (["pretrain", "job.model.encoder.rope=x"], "expected one of [released, interleaved]"),
         (["pretrain", "job.training.steps=0"], "steps must be positive, got 0"),
         (["gates", "agent.energy=l3"], "Unknown energy 'l3'. Available: "),
+        (["collect", "job.mix.wild=1"], "job.mix has no wild yet; +job.mix.wild=... adds it."),
         (["pretrain", "folder"], "'folder'"),
         (["job=nothing"], "Unknown option of job 'nothing'."),
         (["agent=planning"], "You must specify 'job'"),

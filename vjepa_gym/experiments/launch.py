@@ -1,15 +1,9 @@
 """From words to a run: Hydra composes, we check, note down what is run, and run it."""
 
 import argparse
-import json
-import logging
 import os
-import shlex
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib.metadata import version
+from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
@@ -17,9 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from rich.logging import RichHandler
 
-import vjepa_gym
 from vjepa_gym.errors import VJEPAGymError
 from vjepa_gym.experiments.config import (
     PRESETS,
@@ -30,12 +22,8 @@ from vjepa_gym.experiments.config import (
 )
 from vjepa_gym.experiments.mistakes import UsageError, explain
 from vjepa_gym.experiments.progress import CONSOLE
+from vjepa_gym.experiments.run_folder import log_to, note_down
 from vjepa_gym.experiments.running import run
-
-logger = logging.getLogger(__name__)
-
-VERSIONS = ("vjepa-gym", "torch", "mujoco", "gymnasium", "numpy", "robosuite")
-"""Packages whose versions are noted down with each run."""
 
 
 def launch(overrides: list[str]) -> int:
@@ -101,10 +89,12 @@ def as_typed(overrides: Sequence[str]) -> list[str]:
     words = []
     for override in overrides:
         key, _, value = override.partition("=")
-        typed = (
-            f"{typed_key(key.removeprefix('+'))}={value}" if key[:9] == "+presets/" else override
-        )
-        words.append(value if key == "job" else typed)
+        if key == "job":
+            words.append(value)
+        elif key.startswith("+presets/"):
+            words.append(f"{typed_key(key[1:])}={value}")
+        else:
+            words.append(override)
     return words
 
 
@@ -117,7 +107,7 @@ def _run_one(config: DictConfig) -> None:
         folder.rmdir()  # Hydra made it for a run that will not be
         raise
     note_down(config, folder, as_typed(settings.overrides.task))
-    with _log_to(folder):
+    with log_to(folder):
         run(experiment, folder)
 
 
@@ -131,54 +121,3 @@ def _checked(config: DictConfig) -> ExperimentConfig:
         raise UsageError(str(error)) from error
     assert isinstance(experiment, ExperimentConfig)
     return experiment
-
-
-def note_down(config: DictConfig, folder: Path, words: list[str]) -> None:
-    """Write what is run: `config.yaml`, `command.txt` and `version.json` in `folder`."""
-    plain = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
-    # By way of JSON, which knows no paths or tuples: the file can be read without this package.
-    plain = json.loads(json.dumps(plain, default=str))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(plain), encoding="utf-8")
-    command = shlex.join(["vjepa-gym", *words])
-    (folder / "command.txt").write_text(command + "\n", encoding="utf-8")
-    versions = {name: version(name) for name in VERSIONS}
-    code = {"python": sys.version.split()[0], **versions, **_commit()}
-    (folder / "version.json").write_text(json.dumps(code, indent=1) + "\n", encoding="utf-8")
-
-
-def _commit() -> dict[str, str | bool | None]:
-    """Return the commit of the checkout that this code runs from, if it is one."""
-    checkout = Path(vjepa_gym.__file__).parents[1]
-    if not (checkout / ".git").exists():
-        return {"commit": None, "changed": None}
-    said = []
-    for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
-        git = ["git", "-C", str(checkout), *words]
-        try:
-            answer = subprocess.run(git, capture_output=True, text=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            return {"commit": None, "changed": None}
-        said.append(answer.stdout.strip())
-    return {"commit": said[0], "changed": bool(said[1])}
-
-
-@contextmanager
-def _log_to(folder: Path) -> Iterator[None]:
-    """Show what the library logs, and keep it in `folder`."""
-    shown = logging.StreamHandler()
-    if CONSOLE.is_terminal:
-        # Lines go above a progress bar, instead of through it.
-        shown = RichHandler(console=CONSOLE, show_time=False, show_path=False, show_level=False)
-    kept = logging.FileHandler(folder / "log.txt", encoding="utf-8")
-    kept.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    library = logging.getLogger("vjepa_gym")
-    library.setLevel(logging.INFO)
-    for handler in (shown, kept):
-        library.addHandler(handler)
-    try:
-        yield
-    finally:
-        for handler in (shown, kept):
-            library.removeHandler(handler)
-        kept.close()

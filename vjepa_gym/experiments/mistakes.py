@@ -1,11 +1,9 @@
 """What is wrong with a command line, said with the names that exist."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 from omegaconf.errors import OmegaConfBaseException as ConfigError
 
 from vjepa_gym.errors import UnknownNameError, VJEPAGymError
@@ -22,8 +20,6 @@ def explain(error: HydraException | ConfigError) -> VJEPAGymError:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return UnknownNameError(f"option of {typed_key(group)}", name, error.options)
     cause = error if isinstance(error, ConfigError) else error.__cause__
-    if isinstance(cause, MissingMandatoryValue):
-        return UsageError(f"{cause.full_key} must be given: {cause.full_key}=...")
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         return _unknown_key(cause)
     if isinstance(cause, ConfigError):
@@ -32,18 +28,13 @@ def explain(error: HydraException | ConfigError) -> VJEPAGymError:
 
 
 def _unknown_key(error: ConfigError) -> VJEPAGymError:
-    path = str(error.full_key).rpartition(".")[0]
-    names = _names(error.object_type, error.parent_node)
-    if not names:
-        return UsageError(f"{path} has no keys, so none is called {error.key!r}.")
+    key = str(error.full_key)
+    path = key.rpartition(".")[0]
+    if not dataclasses.is_dataclass(error.object_type):
+        return UsageError(f"{path} has no {error.key} yet; +{key}=... adds it.")
     prefix = f"{path}." if path else ""
-    return UnknownNameError("key", str(error.full_key), [f"{prefix}{name}" for name in names])
-
-
-def _names(kind: Any, node: Any) -> list[str]:
-    if dataclasses.is_dataclass(kind):
-        return [field.name for field in dataclasses.fields(kind)]
-    return [str(name) for name in node] if isinstance(node, Mapping) else []
+    names = [prefix + field.name for field in dataclasses.fields(error.object_type)]
+    return UnknownNameError("key", key, names)
 
 
 def _first_line(error: BaseException) -> str:
