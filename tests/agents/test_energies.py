@@ -24,8 +24,8 @@ def futures_by_hand():
 @pytest.mark.parametrize(
     ("energy", "values"),
     [
-        (L1(), [1.0, 3.0]),
-        (L2(), [2.0, 10.0]),
+        (L1(summed=False), [1.0, 3.0]),
+        (L2(summed=False), [2.0, 10.0]),
         (L1(summed=True), [3.0, 3.0]),
         (L2(summed=True), [7.0, 10.0]),
     ],

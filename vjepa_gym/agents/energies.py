@@ -21,7 +21,7 @@ class L1:
             says nothing about the way there: beyond a horizon of one a robot then dithers.
     """
 
-    summed: bool = False
+    summed: bool = True
 
     def __call__(
         self, imagined: Imagined, goal: Float[Tensor, "n tokens dim"]
@@ -38,7 +38,7 @@ class L2:
         summed: As in `L1`.
     """
 
-    summed: bool = False
+    summed: bool = True
 
     def __call__(
         self, imagined: Imagined, goal: Float[Tensor, "n tokens dim"]

@@ -57,7 +57,7 @@ class PlanningConfig:
     """How actions are searched for; `agent.planner=<name>` takes a preset."""
     energy: str = "l1"
     """How an imagined view is compared with the goal."""
-    summed: bool = False
+    summed: bool = True
     """Whether every imagined step counts, rather than the last."""
     max_context: int = 1
     """Most views that the world model is given; V-JEPA 2 plans from one."""

@@ -18,7 +18,7 @@ from vjepa_gym.experiments.jobs.gates import GatesConfig, run_gates
 from vjepa_gym.experiments.jobs.pretrain import PretrainConfig, run_pretrain
 from vjepa_gym.experiments.jobs.train import TrainConfig, run_train
 from vjepa_gym.experiments.progress import progress, size
-from vjepa_gym.experiments.report import results_table
+from vjepa_gym.experiments.report import show_results
 from vjepa_gym.experiments.results import Evaluation
 from vjepa_gym.experiments.rollout import EpisodeRecord
 from vjepa_gym.learning.training import OnStep
@@ -35,9 +35,9 @@ def run(experiment: ExperimentConfig, folder: Path) -> None:
             agents = 1 + len(job.evaluation.controls)
             with _episodes("demo", job.evaluation.episodes * agents) as on_episode:
                 evaluation = run_demo(job, folder, on_episode)
-            show_evaluation(evaluation, folder)
+            show_results(RESULTS, evaluation, folder)
         case EvaluateConfig() as job:
-            show_evaluation(evaluate(experiment, job, folder), folder)
+            show_results(RESULTS, evaluate(experiment, job, folder), folder)
         case CollectConfig() as job:
             collect(job)
         case PretrainConfig() as job:
@@ -105,13 +105,6 @@ def _episodes(title: str, total: int) -> Iterator[OnEpisode]:
 
         report(0, {})
         yield on_episode
-
-
-def show_evaluation(evaluation: Evaluation, folder: Path) -> None:
-    """Show the table, and where the rest is."""
-    RESULTS.print(results_table(evaluation))
-    here = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    RESULTS.print(f"Videos and figures: {here / 'index.html'}")
 
 
 @contextmanager

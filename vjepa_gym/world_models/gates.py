@@ -16,10 +16,10 @@ from torch import Tensor
 
 from vjepa_gym import kinematics
 from vjepa_gym.errors import DatasetError
-from vjepa_gym.learning.probes import fit_mlp, fit_ridge
 from vjepa_gym.types import Frames
 from vjepa_gym.world_models.base import Context, WorldModel
 from vjepa_gym.world_models.latents import encoded
+from vjepa_gym.world_models.probing import probe_errors
 
 STEPS = 2
 """How many steps ahead predictions are judged."""
@@ -39,12 +39,17 @@ class GateConfig:
     """Least translation of a step that is judged [m]; shorter ones have no direction."""
     context_frames: int = 1
     """Frames that the model is shown before it predicts, the current one included."""
+    probe_episodes: int = 300
+    """Known episodes that the probes are fitted on; with few they overfit thousands of features."""
     probe_share: float = 0.5
-    """Part of the episodes that the probes are fitted on; they are judged on the rest."""
+    """Part of the held-out episodes that they are fitted on where no others are known."""
 
     def __post_init__(self) -> None:
-        if min(self.transitions, self.candidates, self.context_frames) < 1:
-            raise ValueError("transitions, candidates and context_frames must be positive")
+        counts = (self.transitions, self.candidates, self.context_frames, self.probe_episodes)
+        if min(counts) < 1:
+            raise ValueError(
+                "transitions, candidates, context_frames and probe_episodes must be positive"
+            )
         if not 0 < self.probe_share < 1:
             raise ValueError(f"probe_share must lie between 0 and 1, got {self.probe_share}")
 
@@ -123,7 +128,12 @@ class Gates:
 
 
 def measure_gates(
-    world_model: WorldModel, frames: Frames, *, seed: int, config: GateConfig | None = None
+    world_model: WorldModel,
+    frames: Frames,
+    *,
+    seed: int,
+    config: GateConfig | None = None,
+    known: Frames | None = None,
 ) -> Gates:
     """Judge a world model on episodes that it was not trained on.
 
@@ -132,6 +142,8 @@ def measure_gates(
         frames: Held-out episodes, at least two.
         seed: Chooses transitions, random actions and the rows that probes are fitted on.
         config: How much is measured.
+        known: Episodes that the model was trained on, two or more, for fitting the probes; the
+            model never saw the positions that they read. A part of `frames` if None.
 
     Raises:
         DatasetError: There are too few episodes, or none in which the arm moves.
@@ -142,7 +154,7 @@ def measure_gates(
     transitions = _draw_transitions(frames, config, generator)
     context, actions, following = _cut(frames, latents, transitions, config.context_frames)
     others = actions.roll(1, 0)
-    probes = _probe_errors(latents.flatten(1), frames, config, generator)
+    probes = probe_errors(world_model, *_probe_episodes(frames, known, config), generator)
     ratios, changed = _prediction_ratios(world_model, context, actions, following)
     shuffled, _ = _prediction_ratios(world_model, context, others, following)
     goal = following[:, 0]
@@ -202,27 +214,15 @@ def _cut(
     return context, torch.from_numpy(to_do).to(device), latents[torch.from_numpy(ahead + 1)]
 
 
-def _probe_errors(
-    features: Float[Tensor, "rows features"],
-    frames: Frames,
-    config: GateConfig,
-    generator: torch.Generator,
-) -> dict[str, list[float]]:
-    """Return the errors of reading the position from latents [mm], on episodes of their own."""
-    fitted = min(max(1, round(config.probe_share * frames.num_episodes)), frames.num_episodes - 1)
-    cut = int(frames.offsets[fitted])
-    positions = torch.tensor(frames.poses[:, :3]).to(features.device)
-    ridge = fit_ridge(features[:cut], positions[:cut], generator=generator)
-    mlp = fit_mlp(features[:cut], positions[:cut], generator=generator)
-    read = {
-        "ridge_error_mm": ridge(features[cut:]),
-        "mlp_error_mm": mlp(features[cut:]),
-        "chance_error_mm": positions[:cut].mean(0),
-    }
-    return {
-        name: ((said - positions[cut:]).abs().mean(0) * 1000).tolist()
-        for name, said in read.items()
-    }
+def _probe_episodes(
+    frames: Frames, known: Frames | None, config: GateConfig
+) -> tuple[Frames, Frames]:
+    """Return the episodes that probes are fitted on, and those that they are judged on."""
+    if known is not None:
+        last = min(config.probe_episodes, known.num_episodes - 1)
+        return known.split(last)[1], frames
+    share = round((1 - config.probe_share) * frames.num_episodes)
+    return frames.split(min(max(1, share), frames.num_episodes - 1))
 
 
 def _prediction_ratios(

@@ -34,7 +34,7 @@ Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
 class PostTrainingConfig(TrainingConfig):
     """How the action-conditioned predictor is trained."""
 
-    steps: int = 6000
+    steps: int = 9000
     """Steps of the optimiser."""
     frames: int = 4
     """Frames in a clip; at least one more than the predictor's `context_frames`."""

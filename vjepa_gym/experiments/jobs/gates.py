@@ -35,5 +35,5 @@ def run_gates(config: GatesConfig) -> Gates:
     """
     world_model = load_world_model(config.model, choose_device(config.device))
     size = world_model.config.encoder.image_size
-    _, frames = open_split(config.data, size=size, held_out=config.held_out)
-    return measure_gates(world_model, frames, seed=config.seed, config=config.gates)
+    known, frames = open_split(config.data, size=size, held_out=config.held_out)
+    return measure_gates(world_model, frames, seed=config.seed, config=config.gates, known=known)

@@ -58,6 +58,6 @@ def run_train(config: TrainConfig, on_step: OnStep | None = None) -> VJEPA2AC:
         device=choose_device(config.device),
         on_step=on_step,
     )
-    model.gates = measure_gates(model, held_out, seed=config.seed)
+    model.gates = measure_gates(model, held_out, seed=config.seed, known=frames)
     model.save(Path(config.folder), half=config.half)
     return model
