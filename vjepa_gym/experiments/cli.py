@@ -28,7 +28,7 @@ Jobs
 
 Examples
   vjepa-gym demo
-  vjepa-gym collect job.root=data/tiny job.episodes=2400
+  vjepa-gym collect job.root=data/mine job.episodes=500
   vjepa-gym evaluate agent=planning agent.planner=fast world_model=tiny
   vjepa-gym evaluate -m agent=planning,random          every combination, one after another
 
