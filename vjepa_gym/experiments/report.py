@@ -19,7 +19,13 @@ OVERVIEW_EPISODES = 10
 
 def results_table(evaluation: Evaluation) -> Table:
     """Return the table that a terminal shows."""
-    table = Table(title=evaluation.title, title_justify="left", title_style="bold", box=SIMPLE)
+    table = Table(
+        title=evaluation.title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE,
+        pad_edge=False,  # the whole of it fits in a terminal of 80 columns
+    )
     table.add_column("agent", no_wrap=True)
     near = f"<= {evaluation.near_distance * 100:g} cm"
     for name in ("success", "95 % interval", near, "median", "s/action", "p"):
@@ -32,10 +38,16 @@ def results_table(evaluation: Evaluation) -> Table:
             f"{row.near:.0%}",
             f"{row.median_distance * 100:.1f} cm",
             f"{row.seconds:.3f}",
-            "" if row.p_value is None else f"{row.p_value:.2g}",
+            _p_value(row.p_value),
             style="bold" if row.agent == evaluation.agent else None,
         )
     return table
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2g}" if value >= 0.001 else "<.001"
 
 
 def write_report(evaluation: Evaluation, folder: Path, *, videos: int) -> Path:
