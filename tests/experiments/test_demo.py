@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from vjepa_gym.agents.cem import CEMConfig
+from vjepa_gym.agents.cem import CEMConfig, fast
 from vjepa_gym.envs import REACH
 from vjepa_gym.errors import UnknownNameError
 from vjepa_gym.experiments.jobs.demo import DemoConfig, run_demo
@@ -73,7 +73,7 @@ def test_a_card_tells_the_size_of_a_model_and_which_gates_it_did_not_pass(model)
 def test_the_demo_plans_ten_episodes_with_the_fast_search_by_default():
     config = DemoConfig()
     assert (config.world_model, config.evaluation.episodes) == ("tiny", 10)
-    assert config.planner.num_samples * config.planner.num_iterations <= 400
+    assert config.planner == fast()
 
 
 def test_an_energy_that_does_not_exist_is_named_with_those_that_do():

@@ -41,8 +41,10 @@ def in_workers(
         _one_thread_each(),
         ProcessPoolExecutor(workers, context, initializer=_start, initargs=(begin,)) as pool,
     ):
+        with _interrupts_ignored():
+            futures = [pool.submit(_work, item) for item in items]
         try:
-            for future in as_completed([pool.submit(_work, item) for item in items]):
+            for future in as_completed(futures):
                 yield future.result()
         finally:
             pool.shutdown(cancel_futures=True)
@@ -62,12 +64,23 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Let processes begun meanwhile inherit that Ctrl-C is not for them, but for their parent."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 _state: dict[str, Callable[..., Any]] = {}
 
 
 def _start(begin: Callable[[], Callable[[int], Any]]) -> None:
-    # Ctrl-C reaches every process of the terminal; only the parent decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     _state["begin"] = begin
 
