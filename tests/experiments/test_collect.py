@@ -139,7 +139,9 @@ def test_the_simulators_episodes_fit_the_format(tmp_path):
 
 
 RUN = """
-import sys
+import signal, sys
+# What was begun in the background inherits that Ctrl-C is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path[:0] = {helpers!r}
 from collect_recorders import record_slowly
 from vjepa_gym.experiments.jobs.collect import CollectConfig, run_collect
