@@ -142,3 +142,17 @@ def test_a_truncated_model_is_refused(workplace, tmp_path):
 def test_an_energy_that_does_not_exist_is_refused():
     with pytest.raises(UnknownNameError, match="l1"):
         PlanningConfig(energy="l7")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["evaluate", "env.id=foo/Bar-v0"], 2, "Available: vjepa_gym/FrankaReach-v0"),
+        (["collect", "job.env=foo/Bar-v0"], 2, "Available: vjepa_gym/FrankaReach-v0"),
+        (["evaluate", "env.image_size=-3"], 2, "at least 16 px"),
+        (["collect", "job.root=/proc/x", "job.episodes=1"], 1, "/proc/x"),
+    ],
+)
+def test_what_cannot_be_made_is_said_in_a_line(workplace, capsys, words, status, said):
+    assert main(words) == status
+    assert said in capsys.readouterr().err

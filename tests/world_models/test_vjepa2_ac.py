@@ -167,6 +167,13 @@ def test_a_shipped_model_is_loaded_by_its_name(
         load_world_model("smal")
 
 
+def test_a_path_without_a_model_is_told_what_a_model_is(tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"not a folder")
+    for path in (tmp_path / "model.pt", tmp_path / "nowhere"):
+        with pytest.raises(CheckpointError, match=r"is no folder; .*model.safetensors"):
+            load_world_model(path)
+
+
 def test_in_the_control_only_the_pose_changes(world_model: VJEPA2AC) -> None:
     control, context = Persistence(world_model), seen(world_model, past=2)
     assert torch.equal(control.encode(pictures()), world_model.encode(pictures()))

@@ -60,6 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"vjepa-gym: {error}", file=sys.stderr)
         return MISTAKE if isinstance(error, UnknownNameError | ValueError) else FAILURE
+    except OSError as error:  # a folder that may not be written, a disk that is full
+        if os.environ.get("VJEPA_GYM_DEBUG"):
+            raise
+        print(f"vjepa-gym: {error}", file=sys.stderr)
+        return FAILURE
     except KeyboardInterrupt:
         print("vjepa-gym: interrupted.", file=sys.stderr)
         return INTERRUPTED

@@ -13,7 +13,7 @@ from omegaconf import MISSING
 
 from vjepa_gym.agents.cem import PLANNERS, CEMConfig, fast
 from vjepa_gym.agents.energies import ENERGIES
-from vjepa_gym.envs import REACH
+from vjepa_gym.envs import REACH, check_id
 from vjepa_gym.errors import UnknownNameError
 from vjepa_gym.experiments.jobs.collect import CollectConfig
 from vjepa_gym.experiments.jobs.demo import DemoConfig
@@ -35,6 +35,11 @@ class EnvConfig:
     """Registered name of the environment."""
     image_size: int = IMAGE_SIZE
     """Height and width of the images [px]."""
+
+    def __post_init__(self) -> None:
+        check_id(self.id)
+        if self.image_size < 16:
+            raise ValueError(f"image_size must be at least 16 px, got {self.image_size}")
 
 
 @dataclass(kw_only=True)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from vjepa_gym.errors import UnknownNameError
+from vjepa_gym.errors import CheckpointError, UnknownNameError
 from vjepa_gym.learning.checkpoints import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -152,11 +152,16 @@ def load_world_model(name_or_path: str | Path, device: torch.device | str = "cpu
 
     Raises:
         UnknownNameError: It is neither; lists the names.
-        CheckpointError: It cannot be read.
+        CheckpointError: It is a path, but not of a folder with a model in it.
     """
     shipped = shipped_world_models()
     name = str(name_or_path)
     folder = shipped.get(name, Path(name_or_path))
-    if not folder.is_dir():
-        raise UnknownNameError("world model", name, shipped)
-    return VJEPA2AC.load(folder, device)
+    if folder.is_dir():
+        return VJEPA2AC.load(folder, device)
+    if folder.exists() or folder.name != name:
+        raise CheckpointError(
+            f"{name} is no folder; a world model is one with {WEIGHTS_FILE} and {CONFIG_FILE}, as"
+            f" `vjepa-gym train` leaves it, or one of those that are shipped: {', '.join(shipped)}."
+        )
+    raise UnknownNameError("world model", name, shipped)

@@ -18,6 +18,7 @@ import numpy as np
 
 from vjepa_gym.datasets.staging import replace_file
 from vjepa_gym.datasets.store import Entry, EpisodeStore
+from vjepa_gym.envs import check_id
 from vjepa_gym.errors import DatasetError
 from vjepa_gym.experiments.workers import cores, in_workers
 from vjepa_gym.types import Episode
@@ -56,6 +57,7 @@ class CollectConfig:
     """Processes; 0 for one a core."""
 
     def __post_init__(self) -> None:
+        check_id(self.env)
         if self.episodes < 1 or self.steps < 1 or self.workers < 0:
             raise ValueError(
                 "episodes and steps must be at least 1 and workers at least 0, got "
