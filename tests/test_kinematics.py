@@ -102,10 +102,3 @@ def test_the_kind_of_number_and_the_arguments_are_kept(function):
     assert function(first, second).dtype == np.float32
     np.testing.assert_array_equal(first, np.full(7, 0.1, np.float32))
     np.testing.assert_array_equal(second, np.full(7, 0.2, np.float32))
-
-
-@given(arrays(np.float64, (4,), elements=st.floats(-50.0, 50.0)))
-def test_a_wrapped_angle_is_the_same_direction_within_one_turn(angle):
-    wrapped = kinematics.wrap_angle(angle)
-    assert np.all((wrapped >= -np.pi) & (wrapped < np.pi))
-    np.testing.assert_allclose(np.exp(1j * wrapped), np.exp(1j * angle), atol=1e-9)

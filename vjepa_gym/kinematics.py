@@ -24,8 +24,9 @@ def euler_angles(rotation: Float[np.ndarray, "*n 3 3"]) -> Float[np.ndarray, "*n
     At pitch = +-pi/2 roll and yaw turn about the same axis; yaw is then given as zero.
     """
     r = rotation
-    pitch = np.arctan2(-r[..., 2, 0], np.hypot(r[..., 0, 0], r[..., 1, 0]))
-    locked = np.hypot(r[..., 0, 0], r[..., 1, 0]) < 1e-6
+    level = np.hypot(r[..., 0, 0], r[..., 1, 0])
+    pitch = np.arctan2(-r[..., 2, 0], level)
+    locked = level < 1e-6
     roll = np.where(
         locked,
         np.arctan2(-r[..., 1, 2], r[..., 1, 1]),
@@ -58,8 +59,3 @@ def difference(
     )
     action[..., ROTATION] = euler_angles(turned)
     return action.astype(start.dtype)
-
-
-def wrap_angle(angle: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
-    """Return the same angle [rad] in [-pi, pi)."""
-    return (angle + np.pi) % (2 * np.pi) - np.pi

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from vjepa_gym import kinematics
-from vjepa_gym.sim.cameras import LEFT, CameraPose, calibration, place
-from vjepa_gym.sim.scene import load_scene
+from vjepa_gym.sim.cameras import LEFT, CameraPose, calibration
+from vjepa_gym.sim.scene import SceneConfig, load_scene
 
 
 def test_azimuth_counts_from_behind_the_base_towards_its_left():
@@ -26,16 +26,15 @@ def test_fifty_four_centimetres_of_workspace_fill_seven_tenths_of_the_picture():
     assert 0.54 / across >= 0.7
 
 
-def test_a_compiled_camera_has_the_pose_it_was_composed_with_and_can_be_moved():
-    model = load_scene()
+@pytest.mark.parametrize("pose", [LEFT, CameraPose(azimuth=80.0, distance=0.9, fovy=50.0)])
+def test_a_compiled_camera_has_the_pose_it_was_composed_with(pose):
+    model = load_scene(SceneConfig(camera=pose))
     data = mujoco.MjData(model)
-    for pose in (LEFT, CameraPose(azimuth=80.0, distance=0.9, fovy=50.0)):
-        place(model, "left", pose)
-        mujoco.mj_forward(model, data)
-        measured = calibration(model, data, "left", 256)
-        np.testing.assert_allclose(measured["extrinsics"][:3], pose.position(), atol=1e-6)
-        rotation = kinematics.rotation_matrix(measured["extrinsics"][3:].astype(np.float64))
-        np.testing.assert_allclose(rotation, pose.rotation(), atol=1e-5)
+    mujoco.mj_forward(model, data)
+    measured = calibration(model, data, "left", 256)
+    np.testing.assert_allclose(measured["extrinsics"][:3], pose.position(), atol=1e-6)
+    rotation = kinematics.rotation_matrix(measured["extrinsics"][3:].astype(np.float64))
+    np.testing.assert_allclose(rotation, pose.rotation(), atol=1e-5)
 
 
 def test_a_point_projects_to_where_it_is_drawn():

@@ -7,6 +7,9 @@ import numpy as np
 
 from vjepa_gym import kinematics
 
+FLIP = np.array([1.0, -1.0, -1.0])
+"""Turns axes x right, y down, z forward into those of MuJoCo's cameras, and back."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CameraPose:
@@ -40,19 +43,15 @@ class CameraPose:
         right /= np.linalg.norm(right)
         return np.stack([right, np.cross(forward, right), forward], axis=1)
 
+    def quaternion(self) -> np.ndarray:
+        """Return the orientation (w x y z) of a MuJoCo camera: x right, y up, looking along -z."""
+        quaternion = np.zeros(4)
+        mujoco.mju_mat2Quat(quaternion, (self.rotation() * FLIP).ravel())
+        return quaternion
+
 
 LEFT = CameraPose()
 """The default exterior camera: in front of the robot, to its left."""
-
-
-def place(model: mujoco.MjModel, name: str, pose: CameraPose) -> None:
-    """Move the camera `name` of a compiled model; the next rendered frame shows it."""
-    camera = model.camera(name)
-    # MuJoCo's cameras look along -z with y up.
-    axes = pose.rotation() * np.array([1.0, -1.0, -1.0])
-    mujoco.mju_mat2Quat(model.cam_quat[camera.id], axes.ravel())
-    model.cam_pos[camera.id] = pose.position()
-    model.cam_fovy[camera.id] = pose.fovy
 
 
 def calibration(
@@ -64,7 +63,7 @@ def calibration(
     z forward.
     """
     camera = model.camera(name)
-    axes = data.cam_xmat[camera.id].reshape(3, 3) * np.array([1.0, -1.0, -1.0])
+    axes = data.cam_xmat[camera.id].reshape(3, 3) * FLIP
     extrinsics = np.concatenate([data.cam_xpos[camera.id], kinematics.euler_angles(axes)])
     focal = size / 2 / np.tan(np.radians(model.cam_fovy[camera.id]) / 2)
     intrinsics = np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1.0]])

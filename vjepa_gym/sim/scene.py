@@ -86,10 +86,7 @@ def compose(config: SceneConfig) -> mujoco.MjSpec:
     config.box.add_to(spec, "box")
     camera = spec.worldbody.add_camera(name="left", fovy=config.camera.fovy)
     camera.pos = config.camera.position()
-    axes = config.camera.rotation() * np.array([1.0, -1.0, -1.0])
-    quaternion = np.zeros(4)
-    mujoco.mju_mat2Quat(quaternion, axes.ravel())
-    camera.quat = quaternion
+    camera.quat = config.camera.quaternion()
     meshes.decimate_visuals(spec)
     return spec
 
