@@ -5,7 +5,8 @@ import pytest
 from vjepa_gym import kinematics, spaces
 from vjepa_gym.errors import InvalidActionError, WorkspaceError
 from vjepa_gym.sim.arm import SimulatedArm, tool_centre
-from vjepa_gym.sim.scene import FLANGE_TO_TCP, load_scene
+from vjepa_gym.sim.panda import FLANGE_TO_TCP
+from vjepa_gym.sim.scene import load_scene
 
 MIDDLE = np.array([0.5, 0.0, 0.35, np.pi, 0.0, 0.0, 0.0], np.float32)
 

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from vjepa_gym.sim.scene import FLANGE_TO_TCP
+from vjepa_gym.sim.panda import FLANGE_TO_TCP
 from vjepa_gym.sim.world import OBJECTS, World
 from vjepa_gym.types import Pose
 

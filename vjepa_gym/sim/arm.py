@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from vjepa_gym import kinematics
 from vjepa_gym.errors import WorkspaceError
-from vjepa_gym.sim.scene import FLANGE_TO_TCP, HOME
+from vjepa_gym.sim.panda import FLANGE_TO_TCP, HOME
 from vjepa_gym.spaces import WORKSPACE_HIGH, WORKSPACE_LOW, clip_action
 from vjepa_gym.types import Action, Pose
 
