@@ -69,14 +69,19 @@ class ToyReach(gym.Env):
         goal[:3] = start[:3] + way / np.linalg.norm(way) * far
         self._pose, self._goal = start, goal
         views = {"images": picture(goal)[None], "poses": goal[None], "steps": np.array([10])}
-        return self._observe(), {"goal": views, "distance": self._far()}
+        info = {"goal": views, "distance": self._far(), "is_success": self._far() <= 0.04}
+        return self._observe(), info | {"expert_action": self._expert()}
 
     def step(self, action: np.ndarray):
         action, clipped = clip_action(action)
         self._pose = kinematics.integrate(self._pose, action)
         success = self._far() <= 0.04
         info = {"distance": self._far(), "is_success": success, "clipped": clipped}
+        info["expert_action"] = self._expert()
         return self._observe(), float(success), False, False, info
+
+    def _expert(self) -> np.ndarray:
+        return clip_action(kinematics.difference(self._pose, self._goal))[0]
 
     def _far(self) -> float:
         return float(np.linalg.norm(self._pose[:3] - self._goal[:3]))

@@ -39,12 +39,32 @@ class DatasetError(VJEPAGymError):
     """A dataset or an episode on disk is missing, incomplete or not what it claims to be."""
 
 
+class GoalError(VJEPAGymError):
+    """A goal made by hand is missing, damaged, foreign, or shows what cannot be."""
+
+
 class RenderingError(VJEPAGymError):
     """No picture can be drawn on this machine; the message names the command that mends it."""
 
 
 class WorkspaceError(VJEPAGymError):
     """The arm was asked to be where it cannot or must not be."""
+
+
+class PlacementError(WorkspaceError, ValueError):
+    """Something was to be put where it cannot be; the message says where it can."""
+
+
+class UnsolvableError(VJEPAGymError):
+    """No episode of this kind can be done, even by the expert."""
+
+
+class VariationError(VJEPAGymError, ValueError):
+    """A variation is outside of what is possible; the message says what is."""
+
+
+class EpisodeOverError(VJEPAGymError):
+    """A step was asked for after the end of an episode, or before its beginning."""
 
 
 class TrainingError(VJEPAGymError):

@@ -3,7 +3,7 @@ import pytest
 
 from vjepa_gym.agents.base import Energy, Planner, current_view
 from vjepa_gym.agents.cem import CEM, fast
-from vjepa_gym.agents.controls import HoldStill, RandomAgent, ScriptedReach
+from vjepa_gym.agents.controls import Expert, HoldStill, RandomAgent
 from vjepa_gym.agents.energies import L1, L2
 from vjepa_gym.types import Agent
 
@@ -17,7 +17,7 @@ def test_a_single_view_never_changes():
     assert current_view((10,), np.array([0, 9, 10, 50])).tolist() == [0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("agent", [HoldStill(), RandomAgent(), ScriptedReach()])
+@pytest.mark.parametrize("agent", [HoldStill(), RandomAgent(), Expert()])
 def test_controls_are_agents(agent):
     assert isinstance(agent, Agent)
 

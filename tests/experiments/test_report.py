@@ -28,7 +28,8 @@ def episode(seed, end=0.01, *, success=None, solved=False, steps=3, frames=True)
         actions=np.zeros((steps, 7), np.float32),
         seconds=np.full(steps, 0.25),
         frames=shown.astype(np.uint8) if frames else None,
-        goal_image=np.full((SIZE, SIZE, 3), 200, np.uint8),
+        goal_images=np.full((1, SIZE, SIZE, 3), 200, np.uint8),
+        goal_steps=(10,),
     )
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from vjepa_gym.agents.controls import HoldStill, RandomAgent, ScriptedReach
+from vjepa_gym.agents.controls import Expert, HoldStill, RandomAgent
 from vjepa_gym.agents.planning import PlanningAgent
 from vjepa_gym.errors import CheckpointError, UnknownNameError
 from vjepa_gym.experiments.cli import main
@@ -107,7 +107,7 @@ def test_what_is_missing_is_said_in_a_paragraph(workplace, capsys, words, status
         ("planning", PlanningAgent),
         ("random", RandomAgent),
         ("hold_still", HoldStill),
-        ("expert", ScriptedReach),
+        ("expert", Expert),
     ],
 )
 def test_every_configuration_of_an_agent_makes_that_agent(workplace, option, kind):

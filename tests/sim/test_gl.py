@@ -20,17 +20,32 @@ def test_linux_draws_without_a_display(monkeypatch):
     assert gl.backend() == "egl"
 
 
-def test_a_machine_without_opengl_is_told_what_to_install():
+@pytest.mark.parametrize(
+    ("backend", "package"), [("egl", "libegl1"), ("osmesa", "libosmesa6"), (None, "libegl1")]
+)
+def test_a_machine_without_opengl_is_told_what_to_install(backend, package):
     """MuJoCo fails as it is imported, so this needs an interpreter in which it is not yet."""
     script = (
-        "import ctypes.util, gymnasium, vjepa_gym\n"
-        "ctypes.util.find_library = lambda name: None\n"
+        "import ctypes, ctypes.util, gymnasium, vjepa_gym\n"
+        "class Loader(ctypes.CDLL):\n"
+        "    def __init__(self, name, *args, **kwargs):\n"
+        "        if name and any(part in str(name) for part in ('EGL', 'OSMesa', 'libGL')):\n"
+        "            raise OSError(f'{name}: cannot open shared object file')\n"
+        "        super().__init__(name, *args, **kwargs)\n"
+        "find = ctypes.util.find_library\n"
+        "ctypes.CDLL = ctypes.cdll._dlltype = Loader\n"
+        "hidden = lambda name: 'GL' in name or 'OSMesa' in name\n"
+        "ctypes.util.find_library = lambda name: None if hidden(name) else find(name)\n"
         "gymnasium.make('vjepa_gym/FrankaReach-v0').reset()\n"
     )
-    environment = os.environ | {"MUJOCO_GL": "osmesa", "PYOPENGL_PLATFORM": "osmesa"}
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")
+    }
+    if backend:
+        environment |= {"MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend}
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert "RenderingError" in done.stderr
-    assert "apt-get install -y libegl1" in done.stderr
+    assert f"apt-get install -y {package}" in done.stderr

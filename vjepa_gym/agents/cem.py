@@ -7,7 +7,7 @@ reach depends on how soon the search lets its spread shrink, which is what `fast
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -257,5 +257,10 @@ def fast() -> CEMConfig:
     )
 
 
-PLANNERS: dict[str, Callable[[], CEMConfig]] = {"paper": paper, "fast": fast}
+def frugal() -> CEMConfig:
+    """Return a search with a hundred samples an action, for a world model that simulates each."""
+    return replace(fast(), horizon=1, num_samples=32, num_iterations=3, kept_elites=2)
+
+
+PLANNERS: dict[str, Callable[[], CEMConfig]] = {"paper": paper, "fast": fast, "frugal": frugal}
 """The searches that have a name."""

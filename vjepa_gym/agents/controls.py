@@ -1,6 +1,7 @@
 """Agents that bound a table of results: doing nothing, anything, and the right thing.
 
-`privileged` says whether an agent is given the goal's poses; all others see images only.
+`privileged` says whether an agent is given the goal's poses and told what the environment's expert
+would do; all others see images only.
 """
 
 from typing import ClassVar
@@ -8,9 +9,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from vjepa_gym import kinematics
-from vjepa_gym.agents.base import current_view
-from vjepa_gym.spaces import ACTION_LIMIT, MAX_TRANSLATION
+from vjepa_gym.spaces import MAX_TRANSLATION
 from vjepa_gym.types import Goal, Observation
 
 
@@ -46,49 +45,24 @@ class RandomAgent:
         return actions
 
 
-class ScriptedReach:
-    """Goes straight to the goal's pose, which no agent that plans from images is told."""
+class Expert:
+    """Does what the environment's own expert would, which knows the simulator's state."""
 
     privileged: ClassVar[bool] = True
 
-    def __init__(self) -> None:
-        self._poses: np.ndarray | None = None
-        self._steps: tuple[int, ...] = ()
-        self._elapsed = np.zeros(0, np.int64)
-
     def reset(self, goal: Goal, which: Bool[np.ndarray, " n"] | None = None) -> None:
-        """Begin towards `goal`.
-
-        Raises:
-            ValueError: The goal has no poses.
-        """
-        if goal.poses is None:
-            raise ValueError(
-                "ScriptedReach goes to the goal's poses, but goal.poses is None; give it the goal "
-                "as the environment made it, not goal.images_only()."
-            )
-        anew = np.ones(len(goal.poses), bool) if which is None else which
-        if which is None:
-            self._poses, self._elapsed = goal.poses.copy(), np.zeros(len(anew), np.int64)
-        assert self._poses is not None
-        self._poses[anew] = goal.poses[anew]
-        self._elapsed[anew] = 0
-        self._steps = goal.steps
+        """Take note of nothing: the expert knows what is to be done."""
 
     def act(self, observation: Observation) -> Float32[np.ndarray, "n 7"]:
-        """Return the displacement towards the goal, shortened until every axis is within limits."""
-        assert self._poses is not None
-        view = current_view(self._steps, self._elapsed)
-        self._elapsed += 1
-        target = self._poses[np.arange(len(view)), view]
-        action = kinematics.difference(observation["pose"], target)
-        return np.concatenate([_shortened(action, part) for part in PARTS], -1)
+        """Return what the expert would do.
 
-
-PARTS = (slice(0, 3), slice(3, 6), slice(6, 7))
-"""Displacement, rotation and gripper are shortened apart, each keeping its direction."""
-
-
-def _shortened(action: Float32[np.ndarray, "n 7"], part: slice) -> np.ndarray:
-    excess = np.abs(action[:, part] / ACTION_LIMIT[part]).max(axis=1, keepdims=True)
-    return (action[:, part] / np.maximum(excess, 1.0)).astype(np.float32)
+        Raises:
+            ValueError: The environment does not say.
+        """
+        if "expert_action" not in observation:
+            raise ValueError(
+                "Expert needs to be told what the expert would do: make the environment with "
+                "expert_actions=True and pass info['expert_action'] on in the observation, as "
+                "experiments.rollout does."
+            )
+        return np.asarray(observation["expert_action"], np.float32)

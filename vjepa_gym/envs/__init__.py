@@ -4,7 +4,26 @@ import gymnasium as gym
 
 from vjepa_gym.errors import UnknownNameError
 
-REACH = "vjepa_gym/FrankaReach-v0"
+TASKS = (
+    "Reach",
+    "GraspCup",
+    "GraspBox",
+    "ReachWithCup",
+    "ReachWithBox",
+    "PickPlaceCup",
+    "PickPlaceBox",
+)
+"""The columns of the paper's table; `making.MAKERS` says what makes each."""
+
+
+def env_id(task: str, *, state: bool = False) -> str:
+    """Return the id of a task, or of its variant without pictures."""
+    return f"vjepa_gym/Franka{task}{'State' if state else ''}-v0"
+
+
+REACH = env_id("Reach")
+IDS = tuple(env_id(task) for task in TASKS)
+"""The ids of the seven tasks."""
 
 
 def check_id(env_id: str) -> None:
@@ -20,4 +39,10 @@ def check_id(env_id: str) -> None:
 
 def register() -> None:
     """Tell Gymnasium our ids; nothing heavy is imported until an environment is made."""
-    gym.register(REACH, entry_point="vjepa_gym.envs.tasks.reach:make_reach", max_episode_steps=10)
+    for task in TASKS:
+        for state, maker in ((False, "make_tabletop"), (True, "make_state")):
+            gym.register(
+                env_id(task, state=state),
+                entry_point=f"vjepa_gym.envs.making:{maker}",
+                kwargs={"task": task},
+            )

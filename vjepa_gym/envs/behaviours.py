@@ -6,18 +6,18 @@ a part is disturbed, a part plays with the objects, a part is random (compare OG
 """
 
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
 
-from vjepa_gym.envs.placement import REGION_HIGH, REGION_LOW, flange_at
+from vjepa_gym.envs.experts import toward
+from vjepa_gym.envs.placement import REGION_HIGH, REGION_LOW
+from vjepa_gym.envs.task import Task
 from vjepa_gym.errors import UnknownNameError
-from vjepa_gym.kinematics import difference
-from vjepa_gym.sim.arm import tool_centre
 from vjepa_gym.sim.world import OBJECTS, World
 from vjepa_gym.spaces import MAX_GRIPPER, MAX_ROTATION, MAX_TRANSLATION
-from vjepa_gym.types import Action, Pose
+from vjepa_gym.types import Action
 
 Behaviour: TypeAlias = Iterator[Action]
 """Yields one action after another; the lab is looked at anew for each."""
@@ -27,27 +27,38 @@ ROAM_HIGH = REGION_HIGH + [0.04, 0.05, 0.03]
 """Where the tool centre wanders [m]: a little beyond where it is asked to reach."""
 ARRIVED = 0.015
 """A waypoint nearer than this is reached [m]."""
+GOES_ASTRAY, STAYS_ASTRAY = 0.15, 0.6
+"""How often a step of `noisy` is disturbed, after one that was not and after one that was."""
+FUMBLES, TOGGLES = 0.03, 0.08
+"""How often a step of `noisy` and of `random` opens or closes the hand for no reason."""
 
 
-def scripted(world: World, rng: np.random.Generator, goal: Pose) -> Behaviour:
-    """Go to the goal, then from one random place to the next, straight and as fast as allowed."""
-    waypoints = chain([tool_centre(goal)], _anywhere(rng))
-    return _follow(world, waypoints)
+def scripted(world: World, task: Task, rng: np.random.Generator, steps: int) -> Behaviour:
+    """Go from one random place to the next, then do the task in the time that it is given."""
+    yield from islice(_wander(world, rng), max(0, steps - sum(task.steps)))
+    while True:
+        yield task.expert(world)
 
 
-def noisy(world: World, rng: np.random.Generator, goal: Pose) -> Behaviour:
-    """Do as `scripted`, disturbed by correlated noise; now and then open or close the hand."""
-    scale = rng.uniform(0.01, 0.04)
-    noise = _ornstein_uhlenbeck(rng, scale)
-    for action, disturbance in zip(scripted(world, rng, goal), noise, strict=False):
-        action[:3] = np.clip(action[:3] + disturbance, -MAX_TRANSLATION, MAX_TRANSLATION)
-        action[6] = _toggle(world, rng, chance=0.05)
+def noisy(world: World, task: Task, rng: np.random.Generator, steps: int) -> Behaviour:
+    """Do as `scripted`, for a few steps now and then led astray; rarely open or close the hand.
+
+    The expert goes by what it finds, so that this shows how to recover.
+    """
+    noise = _ornstein_uhlenbeck(rng, rng.uniform(0.01, 0.04))
+    astray = False
+    for action, disturbance in zip(scripted(world, task, rng, steps), noise, strict=False):
+        astray = rng.random() < (STAYS_ASTRAY if astray else GOES_ASTRAY)
+        if astray:
+            action[:3] = np.clip(action[:3] + disturbance, -MAX_TRANSLATION, MAX_TRANSLATION)
+        if rng.random() < FUMBLES:
+            action[6] = _other_end(world)
         yield action
 
 
-def play(world: World, rng: np.random.Generator, goal: Pose) -> Behaviour:
+def play(world: World, task: Task, rng: np.random.Generator, steps: int) -> Behaviour:
     """Visit the objects: close on them, carry them, let go; often clumsily."""
-    del goal
+    del task, steps
     while True:
         name = OBJECTS[rng.integers(len(OBJECTS))]
         miss = rng.normal(0.0, 0.008, 3)
@@ -66,13 +77,13 @@ def play(world: World, rng: np.random.Generator, goal: Pose) -> Behaviour:
         yield from _visit(world, rng.uniform(REGION_LOW, REGION_HIGH))
 
 
-def random(world: World, rng: np.random.Generator, goal: Pose) -> Behaviour:
+def random(world: World, task: Task, rng: np.random.Generator, steps: int) -> Behaviour:
     """Drift smoothly at a pace of its own, turn a little, open and close the hand."""
-    del goal
+    del task, steps
     scale = np.exp(rng.uniform(np.log(0.01), np.log(0.06)))
     turns = rng.random() < 0.3
     for drift in _ornstein_uhlenbeck(rng, scale, memory=0.6):
-        tool = tool_centre(world.arm.pose)
+        tool = world.arm.tool
         outward = ((tool + drift < ROAM_LOW) & (drift < 0)) | (
             (tool + drift > ROAM_HIGH) & (drift > 0)
         )
@@ -81,37 +92,51 @@ def random(world: World, rng: np.random.Generator, goal: Pose) -> Behaviour:
         if turns:
             back = -0.3 * world.arm.pose[5]
             action[5] = np.clip(rng.normal(back, 0.08), -MAX_ROTATION, MAX_ROTATION)
-        action[6] = _toggle(world, rng, chance=0.08)
+        if rng.random() < TOGGLES:
+            action[6] = _other_end(world)
         yield action
 
 
-BEHAVIOURS: dict[str, Callable[[World, np.random.Generator, Pose], Behaviour]] = {
+def idle(world: World, task: Task, rng: np.random.Generator, steps: int) -> Behaviour:
+    """Do nothing: a model has to know that nothing comes of it."""
+    del world, task, rng, steps
+    while True:
+        yield np.zeros(7, np.float32)
+
+
+BEHAVIOURS: dict[str, Callable[[World, Task, np.random.Generator, int], Behaviour]] = {
     "scripted": scripted,
     "noisy": noisy,
     "play": play,
     "random": random,
+    "idle": idle,
 }
 
 
-def make_behaviour(name: str, world: World, rng: np.random.Generator, goal: Pose) -> Behaviour:
+def make_behaviour(
+    name: str, world: World, task: Task, rng: np.random.Generator, steps: int
+) -> Behaviour:
     """Return the behaviour of that name for an episode that has just begun.
+
+    Args:
+        name: One of `BEHAVIOURS`.
+        world: The lab; it is looked at, never changed.
+        task: What is asked for in it.
+        rng: Where everything random comes from.
+        steps: How many actions the episode will have.
 
     Raises:
         UnknownNameError: There is no such behaviour.
     """
     if name not in BEHAVIOURS:
         raise UnknownNameError("behaviour", name, BEHAVIOURS)
-    return BEHAVIOURS[name](world, rng, goal)
+    return BEHAVIOURS[name](world, task, rng, steps)
 
 
-def _anywhere(rng: np.random.Generator) -> Iterator[np.ndarray]:
+def _wander(world: World, rng: np.random.Generator) -> Behaviour:
+    """Go from one random place to the next, straight and as fast as allowed."""
     while True:
-        yield rng.uniform(ROAM_LOW, ROAM_HIGH)
-
-
-def _follow(world: World, waypoints: Iterator[np.ndarray]) -> Behaviour:
-    for waypoint in waypoints:
-        yield from _visit(world, waypoint)
+        yield from _visit(world, rng.uniform(ROAM_LOW, ROAM_HIGH))
 
 
 def _visit(world: World, place: np.ndarray, patience: int = 8) -> Behaviour:
@@ -121,11 +146,9 @@ def _visit(world: World, place: np.ndarray, patience: int = 8) -> Behaviour:
     something may be in the way.
     """
     for _ in range(patience):
-        action = difference(world.arm.pose, flange_at(place))
-        if np.linalg.norm(place - tool_centre(world.arm.pose)) < ARRIVED:
+        if np.linalg.norm(place - world.arm.tool) < ARRIVED:
             return
-        action[:3] *= min(1.0, MAX_TRANSLATION / np.abs(action[:3]).max())
-        action[3:6] = np.clip(action[3:6], -MAX_ROTATION, MAX_ROTATION)
+        action = toward(world, world.arm.flange_at(place))
         action[6] = 0.0
         yield action
 
@@ -138,10 +161,8 @@ def _hand(world: World, closedness: float) -> Behaviour:
         yield action
 
 
-def _toggle(world: World, rng: np.random.Generator, chance: float) -> float:
-    """Return a change of closedness: mostly none, sometimes towards the other end."""
-    if rng.random() >= chance:
-        return 0.0
+def _other_end(world: World) -> float:
+    """Return the change of closedness that opens a closed hand and closes an open one."""
     return MAX_GRIPPER if world.arm.closedness < 0.5 else -MAX_GRIPPER
 
 

@@ -3,93 +3,34 @@
 Plain dataclasses, each beside what it configures; only `register` knows Hydra.
 """
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from vjepa_gym.agents.cem import PLANNERS, CEMConfig, fast
-from vjepa_gym.agents.energies import ENERGIES
-from vjepa_gym.envs import REACH, check_id
-from vjepa_gym.errors import UnknownNameError
+from vjepa_gym.agents.cem import PLANNERS
+from vjepa_gym.envs import TASKS, env_id
 from vjepa_gym.experiments.jobs.collect import CollectConfig
 from vjepa_gym.experiments.jobs.demo import DemoConfig
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig
 from vjepa_gym.experiments.jobs.gates import GatesConfig
 from vjepa_gym.experiments.jobs.pretrain import PretrainConfig
 from vjepa_gym.experiments.jobs.train import TrainConfig
-from vjepa_gym.spaces import IMAGE_SIZE
+from vjepa_gym.experiments.settings import (
+    EnvConfig,
+    ExpertConfig,
+    HoldStillConfig,
+    PlanningConfig,
+    RandomConfig,
+    WorldModelConfig,
+)
 from vjepa_gym.world_models.post_training import POST_TRAINING
 from vjepa_gym.world_models.presets import MODELS
 from vjepa_gym.world_models.pretraining import PRETRAINING
-
-
-@dataclass(kw_only=True)
-class EnvConfig:
-    """What is to be done, and how it is seen."""
-
-    id: str = REACH
-    """Registered name of the environment."""
-    image_size: int = IMAGE_SIZE
-    """Height and width of the images [px]."""
-
-    def __post_init__(self) -> None:
-        check_id(self.id)
-        if self.image_size < 16:
-            raise ValueError(f"image_size must be at least 16 px, got {self.image_size}")
-
-
-@dataclass(kw_only=True)
-class WorldModelConfig:
-    """What the agent imagines with."""
-
-    source: str = "tiny"
-    """Name of a shipped model, or a folder that `train` left."""
-    persistence: bool = False
-    """Whether to imagine that nothing changes instead, a control that says what luck is worth."""
-    device: str = "auto"
-    """Where to compute, as torch calls it; `auto` is a CUDA device if there is one."""
-
-
-@dataclass(kw_only=True)
-class PlanningConfig:
-    """An agent that plans with the world model."""
-
-    planner: CEMConfig = field(default_factory=fast)
-    """How actions are searched for; `agent.planner=<name>` takes a preset."""
-    energy: str = "l1"
-    """How an imagined view is compared with the goal."""
-    summed: bool = True
-    """Whether every imagined step counts, rather than the last."""
-    max_context: int = 1
-    """Most views that the world model is given; V-JEPA 2 plans from one."""
-    seed: int = 0
-    """Of the random actions that the search draws."""
-
-    def __post_init__(self) -> None:
-        if self.energy not in ENERGIES:
-            raise UnknownNameError("energy", self.energy, ENERGIES)
-
-
-@dataclass(kw_only=True)
-class RandomConfig:
-    """An agent that does anything."""
-
-    seed: int = 0
-    """Of its moves."""
-
-
-@dataclass(kw_only=True)
-class HoldStillConfig:
-    """An agent that does nothing."""
-
-
-@dataclass(kw_only=True)
-class ExpertConfig:
-    """An agent that is told the goal's pose and goes there: the upper bound."""
 
 
 @dataclass(kw_only=True)
@@ -106,6 +47,11 @@ class ExperimentConfig:
     """Who does it in `evaluate`."""
 
 
+def snake_case(task: str) -> str:
+    """Return what a task is called on the command line: `PickPlaceCup` is `pick_place_cup`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", task).lower()
+
+
 GROUPS: Mapping[str, Mapping[str, Any]] = {
     "job": {
         "demo": DemoConfig,
@@ -115,10 +61,11 @@ GROUPS: Mapping[str, Mapping[str, Any]] = {
         "gates": GatesConfig,
         "evaluate": EvaluateConfig,
     },
-    "env": {"reach": EnvConfig},
+    "env": {snake_case(task): EnvConfig(id=env_id(task)) for task in TASKS},
     "world_model": {
         "tiny": WorldModelConfig,
-        "persistence": WorldModelConfig(persistence=True),
+        "persistence": WorldModelConfig(dynamics="persistence"),
+        "oracle": WorldModelConfig(dynamics="oracle"),
     },
     "agent": {
         "planning": PlanningConfig,

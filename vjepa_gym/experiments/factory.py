@@ -7,10 +7,12 @@ from typing import Any
 import gymnasium as gym
 
 from vjepa_gym.agents.cem import CEM
-from vjepa_gym.agents.controls import HoldStill, RandomAgent, ScriptedReach
+from vjepa_gym.agents.controls import Expert, HoldStill, RandomAgent
 from vjepa_gym.agents.energies import ENERGIES
 from vjepa_gym.agents.planning import PlanningAgent
-from vjepa_gym.experiments.config import (
+from vjepa_gym.errors import PlanningError
+from vjepa_gym.experiments.jobs.evaluate import make_controls, make_envs, model_card
+from vjepa_gym.experiments.settings import (
     EnvConfig,
     ExpertConfig,
     HoldStillConfig,
@@ -18,7 +20,6 @@ from vjepa_gym.experiments.config import (
     RandomConfig,
     WorldModelConfig,
 )
-from vjepa_gym.experiments.jobs.evaluate import make_controls, make_envs, model_card
 from vjepa_gym.learning.devices import choose_device
 from vjepa_gym.types import Agent
 from vjepa_gym.world_models.base import WorldModel
@@ -40,21 +41,35 @@ class Factory:
         """The model on disk."""
         return load_world_model(self.config.source, choose_device(self.config.device))
 
-    def world_model(self) -> WorldModel:
-        """Return what is configured to be imagined with."""
-        return Persistence(self.model) if self.config.persistence else self.model
+    def world_model(self, envs: gym.vector.VectorEnv) -> WorldModel:
+        """Return what is configured to be imagined with.
 
-    def agent(self, config: Any) -> Agent:
-        """Return the agent of one of the configurations of group `agent`."""
+        Raises:
+            PlanningError: The oracle is wanted, and the environments are in other processes.
+        """
+        match self.config.dynamics:
+            case "persistence":
+                return Persistence(self.model)
+            case "oracle":
+                return _oracle(envs, self.model)
+        return self.model
+
+    def agent(self, config: Any, envs: gym.vector.VectorEnv) -> Agent:
+        """Return the agent of one of the configurations of group `agent`.
+
+        Args:
+            config: Of the agent.
+            envs: What it will drive; only the oracle looks into it.
+        """
         match config:
             case PlanningConfig():
-                return self._planning(config, self.world_model())
+                return self._planning(config, self.world_model(envs))
             case RandomConfig():
                 return RandomAgent(config.seed)
             case HoldStillConfig():
                 return HoldStill()
             case ExpertConfig():
-                return ScriptedReach()
+                return Expert()
         raise TypeError(f"no agent is made from a {type(config).__name__}")
 
     def controls(self, names: list[str], config: Any, seed: int) -> dict[str, Agent]:
@@ -86,6 +101,22 @@ class Factory:
         )
 
 
+def _oracle(envs: gym.vector.VectorEnv, encoder: WorldModel) -> WorldModel:
+    from vjepa_gym.envs.oracle import OracleDynamics
+    from vjepa_gym.envs.tabletop import TabletopEnv
+
+    inside = [env.unwrapped for env in getattr(envs, "envs", [])]
+    ours = [env for env in inside if isinstance(env, TabletopEnv)]
+    if len(ours) != envs.num_envs:
+        raise PlanningError(
+            "The oracle looks into simulated environments of this process: use one of ours, with "
+            "job.processes=false."
+        )
+    return OracleDynamics(ours, encoder)
+
+
 def environments(config: EnvConfig, count: int, *, processes: bool = False) -> gym.vector.VectorEnv:
-    """Return `count` environments that are stepped together."""
-    return make_envs(config.id, count, processes=processes, image_size=config.image_size)
+    """Return `count` environments that are stepped together, and say what their expert would do."""
+    return make_envs(
+        config.id, count, processes=processes, expert_actions=True, **config.keywords()
+    )

@@ -15,7 +15,7 @@ from vjepa_gym.experiments.rollout import EpisodeRecord
 CONTROLS = {
     "hold_still": "does nothing",
     "random": "moves anywhere",
-    "expert": "is told the pose of the goal",
+    "expert": "does what the environment's own expert would, which knows the state",
     "persistence": "plans likewise, but imagines that nothing changes",
 }
 """What the controls of a table do, in words."""
@@ -48,10 +48,24 @@ def write_page(
     path.write_text(page, encoding="utf-8")
 
 
+def write_index(path: Path, evaluations: Mapping[str, Evaluation]) -> None:
+    """Write a page that leads to the reports in the folders beside it, one a task."""
+    items = "\n".join(
+        f'<li><a href="{escape(name)}/index.html">{escape(evaluation.title)}</a>'
+        f"<p>{_headline(evaluation.summaries()[0], evaluation)}</p></li>"
+        for name, evaluation in evaluations.items()
+    )
+    template = files("vjepa_gym.experiments").joinpath("index.html").read_text(encoding="utf-8")
+    path.write_text(Template(template).substitute(items=items), encoding="utf-8")
+
+
 def _headline(row: Summary, evaluation: Evaluation) -> str:
     rejected = (
         f" {row.rejected} more began at their goal and were left out." if row.rejected else ""
     )
+    unsolvable = sum(record.rejected for record in evaluation.records[evaluation.agent])
+    if unsolvable:
+        rejected += f" {unsolvable} starts that the expert could not solve were drawn again."
     return (
         f"<b>{escape(evaluation.agent)}</b> succeeded in <b>{row.successes} of {row.episodes}</b>"
         f" episodes.{rejected}"

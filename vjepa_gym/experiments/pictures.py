@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from vjepa_gym.agents.base import current_view
 from vjepa_gym.datasets.video import write_video
 from vjepa_gym.experiments.rollout import EpisodeRecord
 
@@ -29,7 +30,7 @@ COLOURS = ("#1f6feb", "#8b949e", "#d4a72c", "#2da44e", "#bf3989", "#57606a")
 
 
 def beside_goal(record: EpisodeRecord) -> UInt8[np.ndarray, "shown height width 3"]:
-    """Return what was seen, on the left, and what was to be seen, on the right.
+    """Return what was seen, on the left, and what was to be seen next, on the right.
 
     The last frame stays for a while, framed green if the episode succeeded and red if not.
 
@@ -40,8 +41,8 @@ def beside_goal(record: EpisodeRecord) -> UInt8[np.ndarray, "shown height width 
         raise ValueError(f"Episode {record.seed} was run with record_frames=False.")
     count, height, _, _ = record.frames.shape
     gap = np.full((count, height, GAP, 3), WHITE, np.uint8)
-    goal = np.broadcast_to(record.goal_image, record.frames.shape)
-    shown = np.concatenate([record.frames, gap, goal], axis=2)
+    views = current_view(record.goal_steps, np.arange(count))
+    shown = np.concatenate([record.frames, gap, record.goal_images[views]], axis=2)
     last = shown[-1].copy()
     seen = last[:, : record.frames.shape[2]]
     colour = GREEN if record.success else RED

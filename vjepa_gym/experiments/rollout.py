@@ -1,15 +1,15 @@
 """The control loop: look, decide, move, for several robots at once."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from vjepa_gym.types import Agent, Goal, Image
+from vjepa_gym.types import Agent, Goal
 
 OnEpisode = Callable[["EpisodeRecord"], None]
 """Called as soon as an episode is over."""
@@ -28,7 +28,10 @@ class EpisodeRecord:
         actions: What the agent asked for.
         seconds: Time that each decision took [s]; robots that decide together share it.
         frames: What was seen, if it was recorded.
-        goal_image: What was to be seen at the end.
+        goal_images: What was to be seen, view by view.
+        goal_steps: Control steps allowed for each view.
+        rejected: Starts that the environment's expert could not solve, drawn before this one.
+        variation: What differed from the lab as it is.
     """
 
     seed: int
@@ -39,7 +42,10 @@ class EpisodeRecord:
     actions: Float32[np.ndarray, "steps 7"]
     seconds: Float64[np.ndarray, " steps"]
     frames: UInt8[np.ndarray, "observations height width 3"] | None
-    goal_image: Image
+    goal_images: UInt8[np.ndarray, "k height width 3"]
+    goal_steps: tuple[int, ...]
+    rejected: int = 0
+    variation: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the pictures, as JSON values in metres and seconds."""
@@ -48,6 +54,8 @@ class EpisodeRecord:
             "success": self.success,
             "success_once": self.success_once,
             "solved_at_start": self.solved_at_start,
+            "rejected": self.rejected,
+            "variation": {name: np.round(v, 5).tolist() for name, v in self.variation.items()},
             "initial_distance": float(self.distances[0]),
             "final_distance": float(self.distances[-1]),
             "distances": self.distances.round(5).tolist(),
@@ -61,18 +69,19 @@ def rollout(
     agent: Agent,
     seeds: Sequence[int],
     *,
-    solved_within: float = 0.0,
     record_frames: bool = True,
+    options: dict[str, Any] | None = None,
     on_episode: OnEpisode | None = None,
 ) -> list[EpisodeRecord]:
     """Run one episode a seed, as many at a time as there are environments.
 
     Args:
         envs: Environments of one task, with autoreset disabled and the same time limit.
-        agent: Who drives them. It is given the goal's poses only if it says `privileged`.
+        agent: Who drives them. It is given the goal's poses, and `info["expert_action"]` if there
+            is one, only if it says `privileged`.
         seeds: One an episode.
-        solved_within: An episode that starts nearer to its goal than this [m] has nothing to solve.
         record_frames: Whether to keep what was seen.
+        options: Given to every reset.
         on_episode: Called with each record, in the order of the seeds.
 
     Returns:
@@ -90,7 +99,7 @@ def rollout(
     records: list[EpisodeRecord] = []
     for first in range(0, len(seeds), envs.num_envs):
         batch = seeds[first : first + envs.num_envs]
-        for record in _run_together(envs, agent, batch, solved_within, record_frames):
+        for record in _run_together(envs, agent, batch, record_frames, options):
             records.append(record)
             if on_episode:
                 on_episode(record)
@@ -101,21 +110,24 @@ def _run_together(
     envs: gym.vector.VectorEnv,
     agent: Agent,
     seeds: Sequence[int],
-    solved_within: float,
     record_frames: bool,
+    options: dict[str, Any] | None,
 ) -> list[EpisodeRecord]:
     # Environments left over at the end repeat the last seed; nobody looks at them.
     everyone = [*seeds, *[seeds[-1]] * (envs.num_envs - len(seeds))]
     # Every vector environment takes one seed each, though their base class does not say so.
-    observation, info = envs.reset(seed=everyone)  # pyright: ignore[reportArgumentType]
-    goal = _goal(info["goal"])
-    agent.reset(goal if getattr(agent, "privileged", False) else goal.images_only())
+    observation, info = envs.reset(seed=everyone, options=options)  # pyright: ignore[reportArgumentType]
+    start, goal = info, _goal(info["goal"])
+    privileged = getattr(agent, "privileged", False)
+    agent.reset(goal if privileged else goal.images_only())
     distances, frames = [info["distance"]], [observation["image"]]
-    successes, actions, seconds = [], [], []
+    nothing = np.zeros(envs.num_envs, np.int64)
+    successes, actions, seconds = [info.get("is_success", nothing)], [], []
     running = True
     while running:
+        told = observation | _expert(info) if privileged else observation
         began = time.perf_counter()
-        action = agent.act(observation)
+        action = agent.act(told)
         seconds.append((time.perf_counter() - began) / envs.num_envs)
         observation, _, terminated, truncated, info = envs.step(action)
         actions.append(action)
@@ -128,16 +140,28 @@ def _run_together(
         EpisodeRecord(
             seed=seed,
             success=bool(successes[-1][i]),
-            success_once=any(bool(step[i]) for step in successes),
-            solved_at_start=bool(distances[0][i] <= solved_within),
+            success_once=any(bool(step[i]) for step in successes[1:]),
+            solved_at_start=bool(successes[0][i]),
             distances=np.array([step[i] for step in distances], np.float64),
             actions=np.stack([step[i] for step in actions]).astype(np.float32),
             seconds=np.array(seconds),
             frames=np.stack([frame[i] for frame in frames]) if record_frames else None,
-            goal_image=goal.images[i, -1],
+            goal_images=goal.images[i],
+            goal_steps=goal.steps,
+            rejected=int(start.get("rejected", nothing)[i]),
+            variation=_of_one(start.get("variation", {}), i),
         )
         for i, seed in enumerate(seeds)
     ]
+
+
+def _expert(info: dict[str, Any]) -> dict[str, Any]:
+    return {name: info[name] for name in ("expert_action",) if name in info}
+
+
+def _of_one(variation: dict[str, Any], i: int) -> dict[str, Any]:
+    """Return the variation of one environment; Gymnasium adds masks that say who said what."""
+    return {name: values[i] for name, values in variation.items() if not name.startswith("_")}
 
 
 def _goal(info: dict[str, Any]) -> Goal:

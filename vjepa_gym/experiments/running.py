@@ -12,7 +12,7 @@ from rich.table import Table
 from vjepa_gym.experiments.config import GROUPS, ExperimentConfig
 from vjepa_gym.experiments.factory import Factory, environments
 from vjepa_gym.experiments.jobs.collect import CollectConfig, run_collect
-from vjepa_gym.experiments.jobs.demo import DemoConfig, run_demo
+from vjepa_gym.experiments.jobs.demo import DemoConfig, run_demo, short_name
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig, OnEpisode, run_evaluate
 from vjepa_gym.experiments.jobs.gates import GatesConfig, run_gates
 from vjepa_gym.experiments.jobs.pretrain import PretrainConfig, run_pretrain
@@ -32,10 +32,12 @@ def run(experiment: ExperimentConfig, folder: Path) -> None:
     """Do the job of an experiment; what has no place of its own is written to `folder`."""
     match experiment.job:
         case DemoConfig() as job:
-            agents = 1 + len(job.evaluation.controls)
-            with _episodes("demo", job.evaluation.episodes * agents) as on_episode:
-                evaluation = run_demo(job, folder, on_episode)
-            show_results(RESULTS, evaluation, folder)
+            total = job.evaluation.episodes * (1 + len(job.evaluation.controls)) * len(job.tasks)
+            with _episodes("demo", total) as on_episode:
+                evaluations = run_demo(job, folder, on_episode)
+            for task, evaluation in evaluations.items():
+                show_results(RESULTS, evaluation, folder / short_name(task))
+            RESULTS.print(f"All   {(folder / 'index.html').resolve()}")
         case EvaluateConfig() as job:
             show_results(RESULTS, evaluate(experiment, job, folder), folder)
         case CollectConfig() as job:
@@ -74,11 +76,9 @@ def evaluate(experiment: ExperimentConfig, job: EvaluateConfig, folder: Path) ->
     """Evaluate the agent of an experiment and its controls, showing how far it is."""
     factory = Factory(experiment.world_model)
     (name,) = [name for name, kind in GROUPS["agent"].items() if type(experiment.agent) is kind]
-    agents = {
-        name: factory.agent(experiment.agent),
-        **factory.controls(job.controls, experiment.agent, job.first_seed),
-    }
+    controls = factory.controls(job.controls, experiment.agent, job.first_seed)
     envs = environments(experiment.env, job.num_envs, processes=job.processes)
+    agents = {name: factory.agent(experiment.agent, envs), **controls}
     with closing(envs), _episodes("evaluate", job.episodes * len(agents)) as on_episode:
         return run_evaluate(
             job,

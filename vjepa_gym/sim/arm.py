@@ -1,27 +1,39 @@
-"""The simulated arm: joint servos that follow inverse kinematics, one blocking move at a time."""
+"""The simulated arm: joint servos that follow inverse kinematics, one move at a time."""
 
+import math
 from dataclasses import dataclass
 
 import mujoco
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from vjepa_gym import kinematics
-from vjepa_gym.errors import WorkspaceError
-from vjepa_gym.sim.panda import FLANGE_TO_TCP, HOME
+from vjepa_gym.errors import InvalidActionError, WorkspaceError
+from vjepa_gym.sim.grippers import gripper_named
+from vjepa_gym.sim.inverse_kinematics import InverseKinematics
+from vjepa_gym.sim.panda import DAMPING, FLANGE_TO_TCP, HOME, MAX_TORQUE, STIFFNESS
+from vjepa_gym.sim.touching import Touching
 from vjepa_gym.spaces import WORKSPACE_HIGH, WORKSPACE_LOW, clip_action
 from vjepa_gym.types import Action, Pose
 
-SPEED, TURN_SPEED = 0.30, 0.75
-"""Mean speed of a move [m/s] and of a turn [rad/s]."""
-SHORTEST, LONGEST = 0.2, 0.6
-"""Duration of a move [s]."""
-RAMP = 0.6
-"""Share of a move in which the set-point travels; in the rest the arm settles."""
-SEGMENT = 0.02
-"""The set-point is renewed this often [s]."""
-OPEN_WIDTH = 0.04
-"""How far each finger is from the middle when the hand is open [m]."""
+SPEED, TURN_SPEED, CLOSING_SPEED = 0.5, 1.5, 2.5
+"""Mean speed of a move [m/s], of a turn [rad/s] and of the fingers [closedness/s]."""
+JOINT_SPEED, EFFORT = 2.1, 0.7
+"""No joint turns faster [rad/s], none accelerates with more than this share of its torque."""
+PEAK_SPEED, PEAK_ACCELERATION = 1.875, 5.774
+"""Of a set-point that goes from 0 to 1 in a second."""
+SHORTEST = 0.1
+"""The set-point travels at least this long [s]."""
+SETTLING = 0.05
+"""Then it stays, while the arm comes to rest [s]."""
+LOOK = 10
+"""Every so many steps of the simulation it is seen what is touched."""
+MISSED = 1e-3
+"""The arm cannot reach what its joints come no nearer to than this [m]."""
+DOWN = np.array([np.pi, 0.0, 0.0])
+"""Roll, pitch, yaw of the flange [rad] when the hand points straight down, as when DROID's
+episodes begin; the fingers then open across the view of the camera `left`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,48 +41,83 @@ class Move:
     """What became of an action.
 
     Attributes:
-        command: The displacement that was commanded, within the limits and the workspace.
-        achieved: The displacement that was measured after settling.
-        clipped: Whether the action had to be changed to become the command.
+        command: The displacement that was commanded, within the limits and the workspace; after a
+            contact it turns back what that turned.
+        achieved: The displacement that was measured at the end.
+        clipped: Whether the action had to be changed to become the command: a limit of the action
+            or of the workspace.
+        contact: Whether the arm, the hand or what it holds touched anything on the way, other than
+            what is between the fingers.
+        joint_limit: Whether no joint angles lead to where the command does.
         seconds: How long the move took.
     """
 
     command: Action
     achieved: Action
     clipped: bool
+    contact: bool
+    joint_limit: bool
     seconds: float
 
 
 class SimulatedArm:
-    """A Panda in MuJoCo that makes blocking moves of its flange."""
+    """A Panda in MuJoCo that moves its flange and its fingers."""
 
-    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
-        """Drive the arm of a scene made by `scene.load_scene`."""
+    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, gripper: str = "panda") -> None:
+        """Drive the arm of a scene made by `scene.load_scene`, which has this gripper.
+
+        Raises:
+            UnknownNameError: There is no such gripper.
+        """
         self.model, self.data = model, data
-        self._scratch = mujoco.MjData(model)
+        self.gripper = gripper_named(gripper)(model)
+        self.closedness = 0.0
         joints = [model.joint(f"joint{i}") for i in range(1, 8)]
         self._qpos = np.array([joint.qposadr[0] for joint in joints])
         self._dof = np.array([joint.dofadr[0] for joint in joints])
-        self._low, self._high = np.array([joint.range for joint in joints]).T
         self._servos = np.array([model.actuator(f"joint{i}").id for i in range(1, 8)])
-        self._fingers = np.array([model.joint(f"finger_joint{i}").qposadr[0] for i in (1, 2)])
-        self._hand = [model.actuator(f"gripper_finger_joint{i}").id for i in (1, 2)]
+        self._holds_angles = bool(model.actuator_biastype[self._servos[0]])
+        self._lead = (DAMPING + model.dof_damping[self._dof]) / STIFFNESS
         self._flange = model.site("flange").id
-        self.closedness = 0.0
+        self._inverse = InverseKinematics(model)
+        self._touching = Touching(model, self.gripper.finger_geoms)
 
     @property
     def pose(self) -> Pose:
         """The measured pose of the flange and the measured closedness."""
-        site = self.data.site(self._flange)
-        width = self.data.qpos[self._fingers] @ [0.5, -0.5]
-        closedness = np.clip(1.0 - width / OPEN_WIDTH, 0.0, 1.0)
-        euler = kinematics.euler_angles(site.xmat.reshape(3, 3))
-        return np.concatenate([site.xpos, euler, [closedness]]).astype(np.float32)
+        position, rotation = self._measured()
+        euler = kinematics.euler_angles(rotation)
+        closedness = self.gripper.closedness(self.data)
+        return np.concatenate([position, euler, [closedness]]).astype(np.float32)
 
     @property
     def joints(self) -> np.ndarray:
         """Joint angles [rad]."""
         return self.data.qpos[self._qpos].astype(np.float32)
+
+    @property
+    def tool(self) -> Float[np.ndarray, "3"]:
+        """Where the point between the finger tips is now [m]."""
+        position, rotation = self._measured()
+        return position + self.gripper.tcp * rotation[:, 2]
+
+    def tool_centre(self, pose: Float[np.ndarray, "*n 7"]) -> Float[np.ndarray, "*n 3"]:
+        """Return where the point between the finger tips is [m] when the flange is at `pose`."""
+        down = kinematics.rotation_matrix(np.asarray(pose[..., 3:6], np.float64))[..., 2]
+        return pose[..., :3] + self.gripper.tcp * down
+
+    def flange_at(
+        self, tool: Float[np.ndarray, "3"], closedness: float = 0.0, yaw: float = 0.0
+    ) -> Pose:
+        """Return the flange pose of a hand that points down with its tool centre at `tool` [m].
+
+        Args:
+            tool: Where the point between the finger tips is to be, in the base frame.
+            closedness: 0 open, 1 closed.
+            yaw: How far the hand is turned about the vertical [rad].
+        """
+        position = np.asarray(tool) + [0.0, 0.0, self.gripper.tcp]
+        return np.concatenate([position, DOWN + [0, 0, yaw], [closedness]]).astype(np.float32)
 
     def place(self, pose: Pose) -> None:
         """Put the arm at `pose` without moving there, at rest; for resets only.
@@ -78,108 +125,140 @@ class SimulatedArm:
         Raises:
             WorkspaceError: No joint configuration has its flange there.
         """
-        joints, error = self._solve(HOME, pose)
-        if error > 2e-3:
+        rotation = kinematics.rotation_matrix(pose[3:6].astype(np.float64))
+        joints, error = self._inverse.solve(HOME, pose[:3].astype(np.float64), rotation)
+        if error > MISSED:
             raise WorkspaceError(
                 f"The arm cannot reach the flange pose {np.round(pose, 3).tolist()}: the closest "
                 f"configuration is {1000 * error:.0f} mm away."
             )
         self.closedness = float(pose[6])
         self.data.qpos[self._qpos] = joints
-        self.data.qpos[self._fingers] = np.array([1, -1]) * OPEN_WIDTH * (1 - self.closedness)
         self.data.qvel[:] = 0.0
-        self.data.ctrl[self._servos] = joints
-        self._command_hand(self.closedness)
+        self.data.ctrl[self._servos] = joints if self._holds_angles else 0.0
+        self.gripper.place(self.data, self.closedness)
         mujoco.mj_forward(self.model, self.data)
 
-    def move(self, action: ArrayLike) -> Move:
-        """Displace the flange by `action`, wait until it has settled, and say what became of it.
+    def grip(self, width: float) -> None:
+        """Put the fingers on an object `width` [m] wide and have them close on it; for resets only.
+
+        `place` the arm first and put the object between the fingers; then let it settle.
+        """
+        self.gripper.place(self.data, self.gripper.closedness_at(width))
+        self.closedness = 1.0
+        self.gripper.command(self.data, self.closedness)
+        mujoco.mj_forward(self.model, self.data)
+
+    def move(self, action: ArrayLike, seconds: float | None = None) -> Move:
+        """Displace the flange by `action` from where it is, and say what became of it.
+
+        While something is touched, the rotation goes on from the one that was last commanded.
+
+        Args:
+            action: The displacement.
+            seconds: How long the move takes, whether it has settled or not; by default as long as
+                it needs to settle.
 
         Raises:
-            InvalidActionError: Not seven finite numbers; nothing moves.
+            InvalidActionError: Not seven finite numbers, or no time; nothing moves.
         """
-        within, clipped = clip_action(action)
-        start = self.pose
-        target = kinematics.integrate(start, within)
-        target[:3], held_back = _within_workspace(target)
-        command = kinematics.difference(start, target)
+        if seconds is not None and not self.model.opt.timestep <= seconds < np.inf:
+            raise InvalidActionError(f"A move takes a positive time, got {seconds} s.")
+        command, clipped = clip_action(action)
+        start, begin = self._measured()
+        closed = self.gripper.closedness(self.data)
+        rotation = kinematics.rotation_matrix(command[3:6].astype(np.float64))
+        if self._touching(self.data):
+            # An arm that presses on something would be tilted further by every move.
+            rotation = rotation @ self._inverse.forward(self.data.ctrl[self._servos])[1]
+            command[3:6] = kinematics.euler_angles(rotation @ begin.T)
+        else:
+            rotation = rotation @ begin
+        target, held_back = self._within_workspace(start + command[:3], rotation)
+        command[:3] = target - start
+        joints, error = self._inverse.solve(self.data.ctrl[self._servos], target, rotation)
         # The hand is told where to go, not how far: measured closedness stops at what it holds.
-        closedness = float(np.clip(self.closedness + within[6], 0.0, 1.0))
-        command[6] = within[6]
-        seconds = LONGEST if closedness != self.closedness else _duration(command)
-        joints, _ = self._solve(self.data.ctrl[self._servos], target)
-        self._travel(joints, closedness, seconds)
-        achieved = kinematics.difference(start, self.pose)
+        closedness = float(np.clip(self.closedness + command[6], 0.0, 1.0))
+        travel = seconds or self._travel_time(command, joints, closedness)
+        steps = math.ceil((seconds or travel + SETTLING) / self.model.opt.timestep - 1e-6)
+        contact = self._follow(joints, closedness, travel, steps)
+        end, turned = self._measured()
+        moved = [*(end - start), *kinematics.euler_angles(turned @ begin.T)]
         return Move(
-            command=command, achieved=achieved, clipped=clipped or held_back, seconds=seconds
+            command=command,
+            achieved=np.array([*moved, self.gripper.closedness(self.data) - closed], np.float32),
+            clipped=clipped or held_back,
+            contact=contact,
+            joint_limit=error > MISSED,
+            seconds=steps * self.model.opt.timestep,
         )
 
-    def _travel(self, joints: np.ndarray, closedness: float, seconds: float) -> None:
-        segments = round(seconds / SEGMENT)
-        substeps = round(SEGMENT / self.model.opt.timestep)
-        begin, grip = self.data.ctrl[self._servos].copy(), self.closedness
-        for i in range(1, segments + 1):
-            share = min(1.0, i / segments / RAMP)
-            smooth = share * share * (3.0 - 2.0 * share)
-            self.data.ctrl[self._servos] = begin + smooth * (joints - begin)
-            self._command_hand(grip + smooth * (closedness - grip))
-            mujoco.mj_step(self.model, self.data, nstep=substeps)
+    def _measured(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return position [m] and rotation of the flange."""
+        data, flange = self.data, self._flange
+        return data.site_xpos[flange].copy(), data.site_xmat[flange].reshape(3, 3).copy()
+
+    def _travel_time(self, command: Action, joints: np.ndarray, closedness: float) -> float:
+        """Return how long the set-points travel [s]."""
+        path = np.linalg.norm(command[:3]) / SPEED
+        turn = np.linalg.norm(command[3:6]) / TURN_SPEED
+        fingers = abs(closedness - self.closedness) / CLOSING_SPEED
+        way = joints - self.data.ctrl[self._servos]
+        joint = PEAK_SPEED * np.abs(way).max() / JOINT_SPEED
+        torque = PEAK_ACCELERATION * np.abs(self._inertia() @ way) / (EFFORT * MAX_TORQUE)
+        return float(max(path, turn, fingers, joint, np.sqrt(torque.max()), SHORTEST))
+
+    def _inertia(self) -> Float[np.ndarray, "7 7"]:
+        """Return the arm's inertia where it was when the simulation was last evaluated [kg m^2]."""
+        inertia = np.empty((self.model.nv, self.model.nv))
+        mujoco.mj_fullM(self.model, inertia, self.data.qM)
+        return inertia[np.ix_(self._dof, self._dof)]
+
+    def _follow(self, joints: np.ndarray, closedness: float, travel: float, steps: int) -> bool:
+        """Lead the set-points there and stay; return whether anything was touched on the way."""
+        model, data = self.model, self.data
+        begin = data.ctrl.copy()
+        path, ahead = self._set_points(joints - begin[self._servos], travel, steps)
+        self.gripper.command(data, closedness)
+        way = data.ctrl - begin
+        way[self._servos] = joints - begin[self._servos]
+        points = begin + path[:, None] * way
+        points[:, self._servos] += ahead
+        touched = False
+        for i, point in enumerate(points, start=1):
+            data.ctrl[:] = point
+            mujoco.mj_step(model, data)
+            if not touched and (i % LOOK == 0 or i == len(points)):
+                touched = self._touching(data)
+        data.ctrl[self._servos] = joints
         self.closedness = closedness
-        mujoco.mj_forward(self.model, self.data)
+        mujoco.mj_forward(model, data)
+        return touched
 
-    def _command_hand(self, closedness: float) -> None:
-        self.data.ctrl[self._hand] = np.array([1, -1]) * OPEN_WIDTH * (1 - closedness)
+    def _set_points(
+        self, way: np.ndarray, travel: float, steps: int
+    ) -> tuple[Float[np.ndarray, " steps"], Float[np.ndarray, "steps 7"]]:
+        """Return the share of the way at each step, and what is added for the arm to keep up.
 
-    def _solve(self, start: np.ndarray, pose: Pose) -> tuple[np.ndarray, float]:
-        """Return joint angles whose flange is at `pose`, and how far it still is from there [m].
-
-        Damped least squares from `start`, with a pull towards the home configuration in the null
-        space (Buss, "Introduction to inverse kinematics", 2004).
+        The servos are led by what their damping and the arm's inertia would hold back.
         """
-        scratch, joints, error = self._scratch, np.array(start), np.zeros(6)
-        jacobian = np.zeros((6, self.model.nv))
-        target = kinematics.rotation_matrix(pose[3:6].astype(np.float64))
-        for _ in range(50):
-            scratch.qpos[self._qpos] = joints
-            mujoco.mj_kinematics(self.model, scratch)
-            mujoco.mj_comPos(self.model, scratch)
-            site = scratch.site(self._flange)
-            rotation = site.xmat.reshape(3, 3)
-            error = np.concatenate([pose[:3] - site.xpos, _rotation_vector(target @ rotation.T)])
-            if np.linalg.norm(error[:3]) < 2e-4 and np.linalg.norm(error[3:]) < 1e-3:
-                break
-            mujoco.mj_jacSite(self.model, scratch, jacobian[:3], jacobian[3:], self._flange)
-            arm = jacobian[:, self._dof]
-            inverse = arm.T @ np.linalg.inv(arm @ arm.T + 1e-4 * np.eye(6))
-            home = (np.eye(7) - inverse @ arm) @ (0.05 * (HOME - joints))
-            step = inverse @ error + home
-            step *= min(1.0, 0.3 / np.abs(step).max())
-            joints = np.clip(joints + step, self._low + 0.02, self._high - 0.02)
-        return joints, float(np.linalg.norm(error[:3]) + 0.1 * np.linalg.norm(error[3:]))
+        time = np.minimum(np.arange(1, steps + 1) * self.model.opt.timestep / travel, 1.0)
+        share = time**3 * (10 - 15 * time + 6 * time**2)
+        speed = 30 * (time * (1 - time)) ** 2 / travel
+        acceleration = 60 * time * (1 - time) * (1 - 2 * time) / travel**2
+        pull = self._inertia() @ way / STIFFNESS
+        return share, speed[:, None] * (self._lead * way) + acceleration[:, None] * pull
+
+    def _within_workspace(
+        self, position: np.ndarray, rotation: np.ndarray
+    ) -> tuple[np.ndarray, bool]:
+        """Return where the flange goes with the tool in the workspace, and if that is elsewhere."""
+        tool = position + self.gripper.tcp * rotation[:, 2]
+        back = np.minimum(np.maximum(tool, WORKSPACE_LOW), WORKSPACE_HIGH) - tool
+        return position + back, bool(np.abs(back).max() > 1e-4)
 
 
 def tool_centre(pose: Pose) -> np.ndarray:
-    """Return where the point between the finger tips is [m] when the flange is at `pose`."""
+    """Return the tool centre [m] of a Panda hand at `pose`; `SimulatedArm` knows its own hand's."""
     down = kinematics.rotation_matrix(np.asarray(pose[..., 3:6], np.float64))[..., 2]
     return pose[..., :3] + FLANGE_TO_TCP * down
-
-
-def _duration(command: Action) -> float:
-    """Return how long the arm is given for a move [s]."""
-    path = np.linalg.norm(command[:3]) / SPEED
-    turn = np.linalg.norm(command[3:6]) / TURN_SPEED
-    return float(np.clip(max(path, turn) + 0.1, SHORTEST, LONGEST))
-
-
-def _within_workspace(pose: Pose) -> tuple[np.ndarray, bool]:
-    """Return the flange position whose tool centre is in the workspace, and whether that is new."""
-    tool = tool_centre(pose)
-    inside = np.clip(tool, WORKSPACE_LOW, WORKSPACE_HIGH)
-    return (pose[:3] + inside - tool).astype(np.float32), bool(np.abs(inside - tool).max() > 1e-4)
-
-
-def _rotation_vector(rotation: np.ndarray) -> np.ndarray:
-    quaternion, vector = np.zeros(4), np.zeros(3)
-    mujoco.mju_mat2Quat(quaternion, rotation.ravel())
-    mujoco.mju_quat2Vel(vector, quaternion, 1.0)
-    return vector

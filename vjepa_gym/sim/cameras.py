@@ -49,9 +49,41 @@ class CameraPose:
         mujoco.mju_mat2Quat(quaternion, (self.rotation() * FLIP).ravel())
         return quaternion
 
+    def add_to(self, spec: mujoco.MjSpec, name: str) -> None:
+        """Add a camera of that name to `spec`."""
+        camera = spec.worldbody.add_camera(name=name, fovy=self.fovy)
+        camera.pos, camera.quat = self.position(), self.quaternion()
 
+
+CAMERAS = ("left", "right", "wrist")
+"""Two exterior cameras, and one on the hand."""
 LEFT = CameraPose()
 """The default exterior camera: in front of the robot, to its left."""
+RIGHT = CameraPose(azimuth=-120.0)
+"""Its mirror image."""
+
+WRIST_POSITION, WRIST_FOVY = (-0.055, 0.055, 0.045), 70.0
+"""Where the wrist's camera sits in the frame of the flange [m], beside the fingers' plane, and its
+vertical field of view [deg]."""
+WRIST_LOOKS_AT = 0.20
+"""How far in front of the flange along its axis the wrist's camera looks [m]: past the tips."""
+
+
+def add_wrist_camera(spec: mujoco.MjSpec) -> None:
+    """Add the camera `wrist` to the hand of a robot that is in `spec`."""
+    flange = spec.site("flange")
+    position = np.array(WRIST_POSITION)
+    forward = np.array([0.0, 0.0, WRIST_LOOKS_AT]) - position
+    forward /= np.linalg.norm(forward)
+    # The flange's axis points down in the picture's middle; what is far from the hand is on top.
+    down = np.array(WRIST_POSITION) * [1.0, 1.0, 0.0]
+    down -= down @ forward * forward
+    down /= np.linalg.norm(down)
+    axes = np.stack([np.cross(down, forward), down, forward], axis=1) * FLIP
+    quaternion = np.zeros(4)
+    mujoco.mju_mat2Quat(quaternion, axes.ravel())
+    camera = flange.parent.add_camera(name="wrist", fovy=WRIST_FOVY)
+    camera.pos, camera.quat = flange.pos + position, quaternion
 
 
 def calibration(

@@ -9,13 +9,13 @@ from vjepa_gym.errors import RenderingError, UnknownNameError
 
 BACKENDS = ("egl", "osmesa", "glfw")
 
-ADVICE = (
-    "MuJoCo cannot draw on this machine with MUJOCO_GL={backend}: {reason}. Off-screen drawing "
-    "needs EGL: `sudo apt-get install -y libegl1 libgl1 libgles2 libgl1-mesa-dri`, and "
-    "MUJOCO_GL=egl or unset. Where there is no EGL, `sudo apt-get install -y libosmesa6` and "
-    "MUJOCO_GL=osmesa."
-)
-
+EGL = "`sudo apt-get install -y libegl1 libgl1 libgles2 libgl1-mesa-dri`"
+OSMESA = "`sudo apt-get install -y libosmesa6`"
+REMEDIES = {
+    "egl": f"It needs EGL: {EGL}. Where there is no EGL, {OSMESA} and MUJOCO_GL=osmesa.",
+    "osmesa": f"It needs OSMesa: {OSMESA}; or EGL: {EGL}, and MUJOCO_GL unset.",
+    "glfw": f"It needs a display, named by DISPLAY. Without one: {EGL}, and MUJOCO_GL unset.",
+}
 FAILURES = (ImportError, AttributeError, TypeError, RuntimeError, OSError)
 """PyOpenGL fails in as many ways as there are ways of not having a library."""
 
@@ -32,6 +32,13 @@ def backend() -> str:
     return chosen or ("egl" if sys.platform == "linux" else "glfw")
 
 
+def failure(chosen: str, reason: object) -> RenderingError:
+    """Return an error that says which package the backend `chosen` lacks."""
+    return RenderingError(
+        f"MuJoCo cannot draw on this machine with MUJOCO_GL={chosen}: {reason}. {REMEDIES[chosen]}"
+    )
+
+
 def import_mujoco() -> ModuleType:
     """Import MuJoCo, which opens OpenGL at once if `MUJOCO_GL` is set.
 
@@ -43,4 +50,4 @@ def import_mujoco() -> ModuleType:
     try:
         return importlib.import_module("mujoco")
     except FAILURES as error:
-        raise RenderingError(ADVICE.format(backend=chosen, reason=error)) from error
+        raise failure(chosen, error) from error

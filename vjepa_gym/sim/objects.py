@@ -1,99 +1,75 @@
-"""The things on the table, made of primitives: MuJoCo bodies that lie free."""
+"""Which things stand on the table of a lab."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import mujoco
-import numpy as np
+from vjepa_gym.errors import UnknownNameError, VariationError
+from vjepa_gym.sim.shapes import Box, Can, Corner, Cup, Prop
+from vjepa_gym.sim.solids import FRICTION as FRICTION
+from vjepa_gym.sim.solids import GRIP as GRIP
 
-# Drawn (group 1). Without stiff, slip-free contacts a gripped cup creeps out of the fingers.
-GRIP = {"group": 1, "solref": [0.006, 1.0], "solimp": [0.97, 0.99, 0.001, 0.5, 2.0], "condim": 4}
-STANDS_OFF = 0.001
-"""A cup's wall begins this far above its bottom [m], which alone touches the table: that saves the
-solver dozens of contacts."""
-FRICTION = [1.2, 0.01, 0.0005]
+MOST_DISTRACTORS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Box:
-    """A solid box.
+class ObjectSet:
+    """What may stand on the table of a lab.
 
     Attributes:
-        size: Full extent along x, y, z [m].
-        rgba: Colour.
-        mass: [kg].
+        cup: The thing that tasks call the cup.
+        box: The thing that tasks call the box.
+        distractors: Things that no task asks for, at most `MOST_DISTRACTORS`.
     """
 
-    size: tuple[float, float, float] = (0.045, 0.045, 0.07)
-    rgba: tuple[float, float, float, float] = (0.16, 0.35, 0.75, 1.0)
-    mass: float = 0.1
+    cup: Prop = field(default_factory=Cup)
+    box: Prop = field(default_factory=Box)
+    distractors: tuple[Prop, ...] = ()
 
-    @property
-    def height(self) -> float:
-        """How far the top lies above the table [m]."""
-        return self.size[2]
+    def shapes(self, distractors: int) -> dict[str, Prop]:
+        """Return the things by name, the first few distractors among them.
 
-    def add_to(self, spec: mujoco.MjSpec, name: str) -> None:
-        """Add this object to `spec`, resting on the table; the body's origin is its centre."""
-        body = _free_body(spec, name, self.height / 2)
-        body.add_geom(
-            type=mujoco.mjtGeom.mjGEOM_BOX,
-            size=np.array(self.size) / 2,
-            rgba=self.rgba,
-            mass=self.mass,
-            friction=FRICTION,
-            **GRIP,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cup:
-    """An open cup: a disc for the bottom and a ring of thin boxes for the wall.
-
-    Attributes:
-        radius: Outer radius [m].
-        height: [m].
-        wall: Thickness of wall and bottom [m].
-        facets: How many boxes make the wall.
-        rgba: Colour.
-        mass: [kg].
-    """
-
-    radius: float = 0.034
-    height: float = 0.09
-    wall: float = 0.005
-    facets: int = 16
-    rgba: tuple[float, float, float, float] = (0.86, 0.78, 0.66, 1.0)
-    mass: float = 0.1
-
-    def add_to(self, spec: mujoco.MjSpec, name: str) -> None:
-        """Add this object to `spec`, resting on the table; the body's origin is its centre."""
-        body = _free_body(spec, name, self.height / 2)
-        share = self.mass / (self.facets + 1)
-        body.add_geom(
-            type=mujoco.mjtGeom.mjGEOM_CYLINDER,
-            size=[self.radius - self.wall / 2, self.wall / 2, 0],
-            pos=[0, 0, (self.wall - self.height) / 2],
-            rgba=self.rgba,
-            mass=share,
-            friction=FRICTION,
-            **GRIP,
-        )
-        middle = self.radius - self.wall / 2
-        half_width = 1.02 * self.radius * np.tan(np.pi / self.facets)
-        for angle in 2 * np.pi * np.arange(self.facets) / self.facets:
-            body.add_geom(
-                type=mujoco.mjtGeom.mjGEOM_BOX,
-                size=[self.wall / 2, half_width, (self.height - STANDS_OFF) / 2],
-                pos=[middle * np.cos(angle), middle * np.sin(angle), STANDS_OFF / 2],
-                quat=[np.cos(angle / 2), 0, 0, np.sin(angle / 2)],
-                rgba=self.rgba,
-                mass=share,
-                friction=FRICTION,
-                **GRIP,
+        Raises:
+            VariationError: There are not so many.
+        """
+        if not 0 <= distractors <= len(self.distractors):
+            raise VariationError(
+                f"There can be 0 to {len(self.distractors)} distractors, not {distractors}."
             )
+        further = self.distractors[:distractors]
+        named = {f"distractor{i}": shape for i, shape in enumerate(further, start=1)}
+        return {"cup": self.cup, "box": self.box, **named}
 
 
-def _free_body(spec: mujoco.MjSpec, name: str, z: float) -> mujoco.MjsBody:
-    body = spec.worldbody.add_body(name=name, pos=[0.5, 0.0, z])
-    body.add_freejoint(name=name)
-    return body
+TRAIN = ObjectSet(
+    distractors=(
+        Can(),
+        Cup(radius=0.055, height=0.045, facets=14, rgba=(0.55, 0.08, 0.10, 1.0), mass=0.15),
+        Box(size=(0.16, 0.11, 0.025), rgba=(0.35, 0.42, 0.36, 1.0), mass=0.25),
+        Corner(),
+    )
+)
+UNSEEN = ObjectSet(
+    cup=Cup(
+        radius=0.029, height=0.105, facets=12, rgba=(0.20, 0.50, 0.55, 1.0), mass=0.12, handle=0.026
+    ),
+    box=Box(size=(0.065, 0.034, 0.052), rgba=(0.90, 0.62, 0.12, 1.0), mass=0.08),
+    distractors=(
+        Can(radius=0.045, height=0.03, rgba=(0.85, 0.85, 0.80, 1.0)),
+        Box(size=(0.05, 0.035, 0.14), rgba=(0.55, 0.25, 0.50, 1.0), mass=0.15),
+        Corner(size=(0.09, 0.03, 0.09), rgba=(0.80, 0.30, 0.12, 1.0)),
+        Can(radius=0.022, height=0.15, rgba=(0.25, 0.30, 0.28, 1.0)),
+    ),
+)
+OBJECT_SETS = {"train": TRAIN, "unseen": UNSEEN}
+
+
+def object_set(chosen: str | ObjectSet) -> ObjectSet:
+    """Return the set of that name, or the set itself.
+
+    Raises:
+        UnknownNameError: There is none.
+    """
+    if isinstance(chosen, ObjectSet):
+        return chosen
+    if chosen not in OBJECT_SETS:
+        raise UnknownNameError("object set", chosen, OBJECT_SETS)
+    return OBJECT_SETS[chosen]

@@ -1,20 +1,18 @@
-"""robosuite's Panda with a gripper, driven by joint position servos."""
+"""robosuite's Panda with a gripper, driven by joint position servos or by torques."""
 
-import importlib.util
-from pathlib import Path
+from typing import Literal
 
 import mujoco
 import numpy as np
 
-from vjepa_gym.errors import VJEPAGymError
-from vjepa_gym.sim import objects
+from vjepa_gym.sim.assets import assets as assets
+from vjepa_gym.sim.grippers import PandaHand, gripper_named
 
 HOME = np.array([0.0, -np.pi / 5, 0.0, -4 * np.pi / 5, 0.0, 3 * np.pi / 5, 0.0])
 """Joint angles in which DROID's episodes begin [rad] (droid/robot_env.py)."""
 LINK7_TO_FLANGE = (0.0, 0.0, 0.107)
 """The flange, panda_link8, in the frame of panda_link7 [m] (Franka's URDF)."""
-FLANGE_TO_TCP = 0.1034
-"""From the flange along its z axis to the point between the finger tips [m] (Franka's URDF)."""
+FLANGE_TO_TCP = PandaHand.tcp
 
 STIFFNESS = np.array([4500.0, 4500, 3500, 3500, 2000, 2000, 2000])
 DAMPING = np.array([225.0, 225, 175, 175, 100, 100, 100])
@@ -22,50 +20,43 @@ MAX_TORQUE = np.array([87.0, 87, 87, 87, 12, 12, 12])
 """Joint servos: stiffness [Nm/rad], damping [Nm s/rad] and the Panda's torque limits [Nm]."""
 
 
-def panda() -> mujoco.MjSpec:
-    """Return robosuite's Panda with its hand, driven by joint position servos."""
+def panda(gripper: str = "panda", actuation: Literal["servo", "torque"] = "servo") -> mujoco.MjSpec:
+    """Return robosuite's Panda with a gripper; its weight is compensated.
+
+    Args:
+        gripper: One of `grippers.GRIPPERS`.
+        actuation: What the controls `joint1` to `joint7` are: the angle that a servo holds [rad],
+            or a torque [Nm].
+
+    Raises:
+        UnknownNameError: There is no such gripper.
+    """
+    hand = gripper_named(gripper)
     robot = mujoco.MjSpec.from_file(str(assets() / "robots" / "panda" / "robot.xml"))
-    hand = mujoco.MjSpec.from_file(str(assets() / "grippers" / "panda_gripper.xml"))
     for actuator in list(robot.actuators):
         robot.delete(actuator)
-    robot.body("right_hand").add_frame().attach_body(hand.body("right_gripper"), "", "")
+    hand.add_to(robot)
     robot.body("link7").add_site(name="flange", pos=LINK7_TO_FLANGE)
-    robot.body("link7").add_site(name="tcp", pos=np.add(LINK7_TO_FLANGE, [0.0, 0.0, FLANGE_TO_TCP]))
+    robot.body("link7").add_site(name="tcp", pos=np.add(LINK7_TO_FLANGE, [0.0, 0.0, hand.tcp]))
     for i in range(7):
-        robot.add_actuator(
-            name=f"joint{i + 1}",
-            target=f"joint{i + 1}",
-            trntype=mujoco.mjtTrn.mjTRN_JOINT,
-            gainprm=[STIFFNESS[i]] + [0.0] * 9,
-            biastype=mujoco.mjtBias.mjBIAS_AFFINE,
-            biasprm=[0.0, -STIFFNESS[i], -DAMPING[i]] + [0.0] * 7,
-            forcelimited=True,
-            forcerange=[-MAX_TORQUE[i], MAX_TORQUE[i]],
-        )
+        _actuate(robot, i, servo=actuation == "servo")
     for body in robot.bodies:
         body.gravcomp = 1.0
-    for i in (1, 2):
-        finger = robot.joint(f"finger_joint{i}")
-        finger.armature, finger.damping = 0.1, [20.0, 0, 0]
-        for part in (f"finger{i}_collision", f"finger{i}_pad_collision"):
-            geom = robot.geom(part)
-            geom.friction, geom.condim = objects.FRICTION, objects.GRIP["condim"]
-            geom.solref, geom.solimp = objects.GRIP["solref"], objects.GRIP["solimp"]
     for site in robot.sites:
         site.group = 4
     return robot
 
 
-def assets() -> Path:
-    """Return the folder of robosuite's MJCF files.
-
-    Raises:
-        VJEPAGymError: robosuite is not installed.
-    """
-    found = importlib.util.find_spec("robosuite")
-    if found is None or found.origin is None:
-        raise VJEPAGymError(
-            "The scene is composed from robosuite's models, and robosuite is not installed: "
-            "pip install robosuite==1.5.2"
-        )
-    return Path(found.origin).parent / "models" / "assets"
+def _actuate(robot: mujoco.MjSpec, i: int, *, servo: bool) -> None:
+    """Give joint `i`, counted from 0, its servo or its motor."""
+    motor = robot.add_actuator(
+        name=f"joint{i + 1}",
+        target=f"joint{i + 1}",
+        trntype=mujoco.mjtTrn.mjTRN_JOINT,
+        forcelimited=True,
+        forcerange=[-MAX_TORQUE[i], MAX_TORQUE[i]],
+    )
+    if servo:
+        motor.gainprm = [STIFFNESS[i]] + [0.0] * 9
+        motor.biastype = mujoco.mjtBias.mjBIAS_AFFINE
+        motor.biasprm = [0.0, -STIFFNESS[i], -DAMPING[i]] + [0.0] * 7

@@ -8,12 +8,24 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from vjepa_gym.errors import RenderingError
 from vjepa_gym.sim import gl
 from vjepa_gym.types import Image
 
 MOST_GEOMS = 1000
 """Geoms drawn at most; the scene has about a hundred."""
+DRAWN = 1
+"""The group of geoms that are drawn; what only collides is in another."""
+NOT_DRAWN = (
+    mujoco.mjtRndFlag.mjRND_SKYBOX,
+    mujoco.mjtRndFlag.mjRND_HAZE,
+    mujoco.mjtRndFlag.mjRND_FOG,
+    mujoco.mjtRndFlag.mjRND_REFLECTION,
+)
+GROUND = 0.5
+"""What does not move and is larger than this casts no shadow [m]: tables and walls lie behind
+everything that could receive one."""
+NO_SHADOW = int(mujoco.mjtCatBit.mjCAT_DECOR)
+"""The category of geoms that MuJoCo's shadow map leaves out."""
 
 
 class Renderer:
@@ -30,16 +42,19 @@ class Renderer:
             RenderingError: This machine has no working OpenGL.
         """
         self._model = model
-        self._gl = _open_gl(size)
-        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        self._gl, self._context = _open(model, size)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._scene = mujoco.MjvScene(model, maxgeom=MOST_GEOMS)
+        for flag in NOT_DRAWN:
+            self._scene.flags[flag] = False
+        self._geoms = self._scene.geoms  # views, made once: it is a thousand objects
+        self._casts = _casts_shadow(model)
         self._rectangle = mujoco.MjrRect(0, 0, size, size)
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._option = mujoco.MjvOption()
         self._option.geomgroup[:] = 0
-        self._option.geomgroup[1] = 1
+        self._option.geomgroup[DRAWN] = 1
         self._release = weakref.finalize(self, _free, self._context, self._gl)
         # MuJoCo ends EGL at exit, and contexts must be gone by then: what is registered last, here
         # after MuJoCo's own, is done first.
@@ -59,6 +74,9 @@ class Renderer:
             mujoco.mjtCatBit.mjCAT_ALL,
             self._scene,
         )
+        for geom in self._geoms[: self._scene.ngeom]:
+            if not self._casts[geom.objid]:
+                geom.category = NO_SHADOW
         picture = np.empty((self._rectangle.height, self._rectangle.width, 3), np.uint8)
         mujoco.mjr_render(self._rectangle, self._scene, self._context)
         mujoco.mjr_readPixels(picture, None, self._rectangle, self._context)
@@ -71,14 +89,25 @@ class Renderer:
         atexit.unregister(self._release)
 
 
-def _open_gl(size: int) -> Any:
+def _casts_shadow(model: mujoco.MjModel) -> list[bool]:
+    """Return for each geom whether it casts one: of a body's meshes only the largest does."""
+    size = np.where(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE, np.inf, model.geom_rbound)
+    still = model.body_weldid[model.geom_bodyid] == 0
+    mesh = (model.geom_type == mujoco.mjtGeom.mjGEOM_MESH) & (model.geom_group == DRAWN)
+    largest = np.zeros(model.nbody)
+    np.maximum.at(largest, model.geom_bodyid[mesh], size[mesh])
+    small_part = mesh & (size < largest[model.geom_bodyid])
+    return (~(still & ~mesh & (size > GROUND)) & ~small_part).tolist()
+
+
+def _open(model: mujoco.MjModel, size: int) -> tuple[Any, mujoco.MjrContext]:
     chosen = gl.backend()
     try:
         context = importlib.import_module(f"mujoco.{chosen}").GLContext(size, size)
         context.make_current()
-    except gl.FAILURES as error:
-        raise RenderingError(gl.ADVICE.format(backend=chosen, reason=error)) from error
-    return context
+        return context, mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+    except (*gl.FAILURES, mujoco.FatalError) as error:
+        raise gl.failure(chosen, error) from error
 
 
 def _free(drawing: mujoco.MjrContext, context: Any) -> None:

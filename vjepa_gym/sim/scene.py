@@ -1,8 +1,9 @@
-"""The scene: robosuite's Panda, hand and table with a cup and a box, composed once and cached.
+"""The scene: a robot at a table in a lab, composed once and cached.
 
-Only robosuite's MJCF files are read, not its Python: one model is compiled with MuJoCo's MjSpec,
-its visual meshes are decimated, and the binary is kept on disk, so that later starts take a
-fraction of a second. The robot's base frame is the world frame and the table's top is at z = 0.
+Of robosuite only the MJCF files of arms and grippers are read, not its Python: one model is
+compiled with MuJoCo's MjSpec, its visual meshes are decimated, and the binary is kept on disk, so
+that later starts take a fraction of a second. The robot's base frame is the world frame and the
+table's top is at z = 0.
 """
 
 import hashlib
@@ -10,31 +11,69 @@ import importlib.metadata
 import inspect
 import os
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 
 import mujoco
 import numpy as np
 
-from vjepa_gym.sim import cameras, meshes, objects, panda
-from vjepa_gym.sim.panda import assets
+from vjepa_gym.errors import UnknownNameError
+from vjepa_gym.sim import (
+    assets,
+    backdrop,
+    cameras,
+    grippers,
+    labs,
+    meshes,
+    objects,
+    panda,
+    shapes,
+    solids,
+    textures,
+)
+from vjepa_gym.sim.objects import ObjectSet, Prop, object_set
+
+Actuation: TypeAlias = Literal["servo", "torque"]
+ACTUATIONS = get_args(Actuation)
+THICKNESS = 0.05
+"""Of the table's top [m]."""
+WALL_HEIGHT = 3.0
+PLANE = [4.0, 4.0, 8.0]
+"""Half the extent of floor and walls, and the distance of their grid lines [m]: one tile is drawn
+faster than many."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SceneConfig:
-    """What stands in the scene.
+    """What is compiled into a scene.
 
     Attributes:
-        cup: The cup.
-        box: The box.
-        camera: Where the exterior camera `left` stands.
-        table_rgb: Colour of the table's top and of its holes.
+        lab: Where it is.
+        gripper: One of `grippers.GRIPPERS`.
+        objects: What stands on the table; None for the lab's own set.
+        distractors: How many further things stand there.
+        actuation: Whether the joints hold angles or are driven by torques.
     """
 
-    cup: objects.Cup = field(default_factory=objects.Cup)
-    box: objects.Box = field(default_factory=objects.Box)
-    camera: cameras.CameraPose = cameras.LEFT
-    table_rgb: tuple[float, float, float] = (0.17, 0.17, 0.19)
+    lab: labs.Lab = labs.TRAIN
+    gripper: str = "panda"
+    objects: str | ObjectSet | None = None
+    distractors: int = 0
+    actuation: Actuation = "servo"
+
+    def __post_init__(self) -> None:
+        """Check the names and the number."""
+        grippers.gripper_named(self.gripper)
+        if self.actuation not in ACTUATIONS:
+            raise UnknownNameError("actuation", self.actuation, ACTUATIONS)
+        _ = self.shapes
+
+    @property
+    def shapes(self) -> dict[str, Prop]:
+        """The things on the table by name."""
+        chosen = self.lab.objects if self.objects is None else self.objects
+        return object_set(chosen).shapes(self.distractors)
 
 
 def load_scene(config: SceneConfig | None = None) -> mujoco.MjModel:
@@ -61,86 +100,92 @@ def cache_folder() -> Path:
 
 def compose(config: SceneConfig) -> mujoco.MjSpec:
     """Return the scene as an editable specification."""
-    spec = mujoco.MjSpec.from_file(str(assets() / "arenas" / "table_arena.xml"))
+    spec = mujoco.MjSpec()
     spec.option.timestep = 0.002
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.noslip_iterations = 10
-    _furnish(spec, config)
-    _light(spec)
-    robot = panda.panda()
+    _furnish(spec, config.lab)
+    _light(spec, config.lab.light)
+    robot = panda.panda(config.gripper, config.actuation)
     spec.worldbody.add_frame().attach_body(robot.body("link0"), "", "")
-    config.cup.add_to(spec, "cup")
-    config.box.add_to(spec, "box")
-    camera = spec.worldbody.add_camera(name="left", fovy=config.camera.fovy)
-    camera.pos = config.camera.position()
-    camera.quat = config.camera.quaternion()
+    config.lab.left.add_to(spec, "left")
+    config.lab.right.add_to(spec, "right")
+    cameras.add_wrist_camera(spec)
     meshes.decimate_visuals(spec)
+    for name, shape in config.shapes.items():
+        shape.add_to(spec, name)
+    backdrop.add_backdrop(spec, config.lab.backdrop)
+    for material in spec.materials:
+        material.reflectance = 0.0  # each mirror draws the scene once more
     return spec
 
 
-def _furnish(spec: mujoco.MjSpec, config: SceneConfig) -> None:
-    """Set the table under the robot, and the floor and walls around it."""
-    for camera in list(spec.cameras):
-        spec.delete(camera)
-    top = spec.body("table")
-    top.pos = [0.35, 0.0, -0.025]
-    for name in ("table_collision", "table_visual"):
-        spec.geom(name).size = [0.65, 0.75, 0.025]
-    spec.geom("table_visual").material = _perforated(spec, config.table_rgb)
-    for leg, (x, y) in enumerate([(0.6, 0.7), (-0.6, 0.7), (0.6, -0.7), (-0.6, -0.7)], start=1):
-        geom = spec.geom(f"table_leg{leg}_visual")
-        geom.pos, geom.size = [x, y, -0.4], [0.025, 0.375, 0]
-    spec.geom("floor").pos = [0, 0, -0.8]
-    for site in spec.sites:
-        site.group = 4
-    # Nearer walls: they are what the camera sees behind the robot.
-    spec.geom("wall_rear_visual").pos = [-1.2, -0.3, 0.7]
-    spec.geom("wall_right_visual").pos = [0.5, -1.8, 0.7]
-    for corner in ("wall_leftcorner_visual", "wall_rightcorner_visual"):
-        spec.delete(spec.geom(corner))
-
-
-def _perforated(spec: mujoco.MjSpec, rgb: tuple[float, float, float]) -> str:
-    """Add the look of an optical table, a dark plate with a hole every 25 mm; return its name."""
-    cell = 32
-    x = np.linspace(-1, 1, cell)
-    hole = (x[:, None] ** 2 + x[None] ** 2) < 0.3**2
-    plate = np.where(hole[..., None], 0.25, 1.0) * np.array(rgb) * 255
-    spec.add_texture(
-        name="perforated",
-        type=mujoco.mjtTexture.mjTEXTURE_2D,
-        width=cell,
-        height=cell,
-        nchannel=3,
-        data=plate.astype(int).ravel().tolist(),
+def _furnish(spec: mujoco.MjSpec, lab: labs.Lab) -> None:
+    """Set the table under the robot, and the floor, the walls and the backdrop around it."""
+    for texture in labs.TABLE_TEXTURES:
+        textures.add_material(spec, texture)
+    (x0, x1), (y0, y1) = lab.table_x, lab.table_y
+    table = spec.worldbody.add_body(
+        name="table", pos=[(x0 + x1) / 2, (y0 + y1) / 2, -THICKNESS / 2]
     )
-    material = spec.add_material(
-        name="perforated", texuniform=True, texrepeat=[40, 40], specular=0.2, reflectance=0.0
+    box, half = mujoco.mjtGeom.mjGEOM_BOX, [(x1 - x0) / 2, (y1 - y0) / 2, THICKNESS / 2]
+    table.add_geom(name="table_collision", type=box, size=half, group=0)
+    seen = {"contype": 0, "conaffinity": 0, "group": 1}
+    table.add_geom(
+        name="table_visual",
+        type=box,
+        size=half,
+        material=lab.table_texture,
+        rgba=[*lab.table_rgb, 1.0],
+        **seen,
     )
-    material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "perforated"
-    return "perforated"
+    plane = mujoco.mjtGeom.mjGEOM_PLANE
+    spec.worldbody.add_geom(
+        name="floor",
+        type=plane,
+        pos=[0, 0, labs.FLOOR],
+        size=PLANE,
+        rgba=[*lab.floor_rgb, 1.0],
+        group=1,
+    )
+    x, y = lab.walls
+    # Planes are seen from their front alone, so cameras on either side look through the near ones.
+    for name, position, quat in (
+        ("wall_rear", [x, 0, 0], [1, 0, 1, 0]),
+        ("wall_right", [0, y, 0], [1, -1, 0, 0]),
+        ("wall_left", [0, -y, 0], [1, 1, 0, 0]),
+        ("wall_front", [-x + 1.0, 0, 0], [1, 0, -1, 0]),
+    ):
+        spec.worldbody.add_geom(
+            name=name,
+            type=plane,
+            pos=position,
+            quat=np.array(quat) / np.sqrt(2),
+            size=PLANE,
+            rgba=[*lab.wall_rgb, 1.0],
+            **seen,
+        )
 
 
-def _light(spec: mujoco.MjSpec) -> None:
-    for light in list(spec.lights):
-        spec.delete(light)
+def _light(spec: mujoco.MjSpec, light: labs.Light) -> None:
     spec.worldbody.add_light(
         name="ceiling",
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
-        pos=[0.9, 0.5, 2.0],
-        dir=[-0.2, -0.25, -1.0],
-        diffuse=[0.45] * 3,
-        ambient=[0.1] * 3,
+        pos=-2.0 * light.direction() + [0.4, 0.0, 0.0],
+        dir=light.direction(),
+        diffuse=[light.direct] * 3,
+        ambient=[0.0] * 3,
         specular=[0.2] * 3,
         castshadow=True,
     )
-    for material in spec.materials:
-        material.reflectance = 0.0  # each mirror draws the scene once more
-    spec.visual.headlight.ambient = [0.35] * 3
-    spec.visual.headlight.diffuse = [0.25] * 3
+    spec.visual.headlight.ambient = [light.ambient] * 3
+    spec.visual.headlight.diffuse = [light.headlight] * 3
     spec.visual.headlight.specular = [0.0] * 3
-    spec.visual.quality.shadowsize = 512
+    spec.visual.quality.shadowsize = 384
     spec.visual.quality.offsamples = 0
+    # Light from one direction looks the same on a side in one piece.
+    spec.visual.quality.numquads, spec.visual.quality.numslices = 1, 24
+    spec.visual.quality.numstacks = 8
     spec.visual.global_.offwidth = spec.visual.global_.offheight = 1280
     # The shadow map covers what the camera sees, and no more.
     spec.stat.center, spec.stat.extent = [0.4, 0.0, 0.2], 1.0
@@ -150,7 +195,31 @@ def _light(spec: mujoco.MjSpec) -> None:
 
 def _key(config: SceneConfig) -> str:
     """Return a name that changes with everything that the compiled scene depends on."""
-    source = "".join(inspect.getsource(module) for module in (meshes, objects, cameras, panda))
-    own = Path(__file__).read_text(encoding="utf-8")
-    parts = (repr(config), source, own, mujoco.__version__, importlib.metadata.version("robosuite"))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    modules = (
+        assets,
+        backdrop,
+        cameras,
+        grippers,
+        labs,
+        meshes,
+        objects,
+        panda,
+        shapes,
+        solids,
+        textures,
+    )
+    classes = {type(shape) for shape in config.shapes.values()}
+    sources = [inspect.getsource(module) for module in modules]
+    sources += sorted(map(_source, classes))
+    sources.append(Path(__file__).read_text(encoding="utf-8"))
+    parts = (*sources, repr(config), repr(config.shapes))
+    versions = (mujoco.__version__, importlib.metadata.version("robosuite"))
+    return hashlib.sha256("\0".join((*parts, *versions)).encode()).hexdigest()[:16]
+
+
+def _source(shape: type) -> str:
+    """Return a class's source, if it has any, say not from a prompt."""
+    try:
+        return inspect.getsource(shape)
+    except (OSError, TypeError):
+        return repr(shape)

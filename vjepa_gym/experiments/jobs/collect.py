@@ -6,11 +6,11 @@ whether the run was ever broken off, makes no difference.
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 import gymnasium as gym
@@ -18,24 +18,30 @@ import numpy as np
 
 from vjepa_gym.datasets.staging import replace_file
 from vjepa_gym.datasets.store import Entry, EpisodeStore
-from vjepa_gym.envs import check_id
-from vjepa_gym.errors import DatasetError
+from vjepa_gym.envs import TASKS, check_id, env_id
+from vjepa_gym.envs.presets import PRESETS
+from vjepa_gym.errors import DatasetError, UnknownNameError
 from vjepa_gym.experiments.workers import cores, in_workers
 from vjepa_gym.types import Episode
 
 logger = logging.getLogger(__name__)
 
-Recorder: TypeAlias = Callable[[str, int], Episode]
-"""Records one episode of a behaviour under a seed."""
+Recorder: TypeAlias = Callable[[str, str, int], Episode]
+"""Records one episode of an environment and a behaviour under a seed."""
 OnEpisode: TypeAlias = Callable[[int, int, int, int], None]
 """Called with episodes there are, episodes wanted, successes and bytes among those there are."""
+
+
+def all_tasks() -> dict[str, float]:
+    """Return the seven tasks, those that move an object more often than those that only grasp."""
+    return {env_id(task): 0.1 if task.startswith("Grasp") else 0.16 for task in TASKS}
 
 
 @dataclass(kw_only=True)
 class CollectConfig:
     """What to collect, and where to."""
 
-    root: str = "data/reach"
+    root: str = "data/tabletop"
     """Folder of the dataset; what is there already is kept and counted."""
     episodes: int = 1600
     """Episodes wanted in all."""
@@ -44,27 +50,44 @@ class CollectConfig:
     seed: int = 0
     """Everything random derives from this and from an episode's number."""
     mix: dict[str, float] = field(
-        default_factory=lambda: {"scripted": 0.3, "noisy": 0.25, "play": 0.25, "random": 0.2}
+        default_factory=lambda: {
+            "scripted": 0.35,
+            "noisy": 0.25,
+            "play": 0.2,
+            "random": 0.18,
+            "idle": 0.02,
+        }
     )
     """How often each behaviour is drawn; need not sum to one."""
-    env: str = "vjepa_gym/FrankaReach-v0"
-    """Registered name of the environment."""
+    tasks: dict[str, float] = field(default_factory=all_tasks)
+    """How often each environment is drawn, by registered name; need not sum to one."""
+    lab: str = "train"
+    """Where; `test` is for testing."""
+    gripper: str = "panda"
+    """`panda`, or `robotiq` for DROID's."""
+    variation: str = "none"
+    """`none`, `narrow` or `wide`: what else differs from one episode to the next."""
     env_options: dict[str, Any] = field(default_factory=dict)
-    """Further keyword arguments of the environment."""
+    """Further keyword arguments of the environments."""
     image_size: int = 256
     """Height and width of the video [px], an even number."""
     workers: int = 0
     """Processes; 0 for one a core."""
 
     def __post_init__(self) -> None:
-        check_id(self.env)
+        for name in self.tasks:
+            check_id(name)
+        if self.variation not in PRESETS:
+            raise UnknownNameError("variation", self.variation, PRESETS)
         if self.episodes < 1 or self.steps < 1 or self.workers < 0:
             raise ValueError(
                 "episodes and steps must be at least 1 and workers at least 0, got "
                 f"{self.episodes}, {self.steps} and {self.workers}"
             )
-        if not self.mix or min(self.mix.values()) < 0 or sum(self.mix.values()) <= 0:
-            raise ValueError(f"mix needs a behaviour of positive weight, got {self.mix}")
+        for name in ("mix", "tasks"):
+            weights = getattr(self, name)
+            if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
+                raise ValueError(f"{name} needs an entry of positive weight, got {weights}")
 
 
 OpenRecorder: TypeAlias = Callable[[CollectConfig], Recorder]
@@ -90,22 +113,36 @@ class Collected:
     lost_workers: int
 
 
-def draw(config: CollectConfig, index: int) -> tuple[str, int]:
-    """Return the behaviour and the seed of episode `index`."""
+def draw(config: CollectConfig, index: int) -> tuple[str, str, int]:
+    """Return the environment, the behaviour and the seed of episode `index`."""
     rng = np.random.default_rng([config.seed, index])
-    names = sorted(config.mix)
-    weights = np.array([config.mix[name] for name in names], np.float64)
-    return str(rng.choice(names, p=weights / weights.sum())), int(rng.integers(2**31))
+    return _weighted(rng, config.tasks), _weighted(rng, config.mix), int(rng.integers(2**31))
+
+
+def _weighted(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
+    names = sorted(weights)
+    values = np.array([weights[name] for name in names], np.float64)
+    return str(rng.choice(names, p=values / values.sum()))
 
 
 def open_simulation(config: CollectConfig) -> Recorder:
-    """Return what records in the environment of `config`."""
+    """Return what records in the environments of `config`, each made when it is first needed."""
     from vjepa_gym.envs.recording import record_episode
 
-    env = gym.make(config.env, image_size=config.image_size, **config.env_options)
+    @cache
+    def make(name: str) -> gym.Env:
+        return gym.make(
+            name,
+            horizon=config.steps,
+            lab=config.lab,
+            gripper=config.gripper,
+            image_size=config.image_size,
+            variation=config.variation,
+            **config.env_options,
+        )
 
-    def record(behaviour: str, seed: int) -> Episode:
-        return record_episode(env, behaviour, seed=seed, steps=config.steps)
+    def record(env: str, behaviour: str, seed: int) -> Episode:
+        return record_episode(make(env), behaviour, seed=seed, steps=config.steps)
 
     return record
 
@@ -181,7 +218,10 @@ def _settle(config: CollectConfig, store: EpisodeStore) -> None:
         "seed": config.seed,
         "steps": config.steps,
         "mix": dict(config.mix),
-        "env": config.env,
+        "tasks": dict(config.tasks),
+        "lab": config.lab,
+        "gripper": config.gripper,
+        "variation": config.variation,
         "env_options": dict(config.env_options),
         "image_size": config.image_size,
     }

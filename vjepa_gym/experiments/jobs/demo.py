@@ -1,25 +1,18 @@
-"""The shipped model reaching for goal images: a table, videos and a page, within two minutes."""
+"""The shipped model doing what it is shown: a table, videos and a page, within minutes."""
 
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from vjepa_gym.agents.cem import CEM, CEMConfig, fast
+from vjepa_gym.agents.cem import CEMConfig, fast
 from vjepa_gym.agents.energies import ENERGIES
-from vjepa_gym.agents.planning import PlanningAgent
-from vjepa_gym.envs import REACH
+from vjepa_gym.envs import REACH, check_id, env_id
 from vjepa_gym.errors import UnknownNameError
-from vjepa_gym.experiments.jobs.evaluate import (
-    EvaluateConfig,
-    OnEpisode,
-    make_controls,
-    make_envs,
-    model_card,
-    run_evaluate,
-)
+from vjepa_gym.experiments.factory import Factory, environments
+from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig, OnEpisode, run_evaluate
+from vjepa_gym.experiments.page import write_index
 from vjepa_gym.experiments.results import Evaluation
-from vjepa_gym.learning.devices import choose_device
-from vjepa_gym.world_models.base import WorldModel
-from vjepa_gym.world_models.vjepa2_ac import Persistence, load_world_model
+from vjepa_gym.experiments.settings import EnvConfig, PlanningConfig, WorldModelConfig
 
 
 def ten_episodes() -> EvaluateConfig:
@@ -31,6 +24,8 @@ def ten_episodes() -> EvaluateConfig:
 class DemoConfig:
     """What the demo shows."""
 
+    tasks: list[str] = field(default_factory=lambda: [REACH, env_id("ReachWithCup")])
+    """Registered names of the environments, one after another."""
     world_model: str = "tiny"
     """Name of a shipped model, or a folder that `train` left."""
     planner: CEMConfig = field(default_factory=fast)
@@ -38,47 +33,60 @@ class DemoConfig:
     energy: str = "l1"
     """How an imagined view is compared with the goal."""
     evaluation: EvaluateConfig = field(default_factory=ten_episodes)
-    """How much is measured."""
+    """How much is measured of each task."""
     seed: int = 0
     """Of the random actions that the search draws."""
     device: str = "auto"
     """Where to compute, as torch calls it; `auto` is a CUDA device if there is one."""
 
     def __post_init__(self) -> None:
+        for name in self.tasks:
+            check_id(name)
         if self.energy not in ENERGIES:
             raise UnknownNameError("energy", self.energy, ENERGIES)
 
 
-def run_demo(config: DemoConfig, folder: Path, on_episode: OnEpisode | None = None) -> Evaluation:
-    """Let the shipped model reach, beside its controls, and write the report to `folder`.
+def run_demo(
+    config: DemoConfig, folder: Path, on_episode: OnEpisode | None = None
+) -> dict[str, Evaluation]:
+    """Let the shipped model do some tasks, beside its controls, and write reports to `folder`.
+
+    Returns:
+        What was measured of each task. Its report is in a folder of the task's name, and
+        `index.html` leads to all of them.
 
     Raises:
         CheckpointError: The model cannot be read.
         UnknownNameError: There is no such model, device or control.
     """
-    device = choose_device(config.device)
-    world_model = load_world_model(config.world_model, device)
-
-    def planning(model: WorldModel) -> PlanningAgent:
-        planner = CEM(config.planner, seed=config.seed, device=device)
-        return PlanningAgent(model, planner, ENERGIES[config.energy](), device=device)
-
-    controls = make_controls(
-        config.evaluation.controls,
-        blind=lambda: planning(Persistence(world_model)),
-        seed=config.seed,
-    )
-    envs = make_envs(REACH, config.evaluation.num_envs, processes=config.evaluation.processes)
-    try:
-        return run_evaluate(
-            config.evaluation,
-            envs=envs,
-            agents={"planning": planning(world_model), **controls},
-            folder=folder,
-            title=f"{REACH}: {config.world_model} plans from goal images",
-            facts=model_card(world_model, config.world_model),
-            configuration=asdict(config),
-            on_episode=on_episode,
+    agent = PlanningConfig(planner=config.planner, energy=config.energy, seed=config.seed)
+    factory = Factory(WorldModelConfig(source=config.world_model, device=config.device))
+    evaluations: dict[str, Evaluation] = {}
+    for task in config.tasks:
+        controls = factory.controls(config.evaluation.controls, agent, config.seed)
+        envs = environments(
+            EnvConfig(id=task),
+            config.evaluation.num_envs,
+            processes=config.evaluation.processes,
         )
-    finally:
-        envs.close()
+        with closing(envs):
+            evaluations[task] = run_evaluate(
+                config.evaluation,
+                envs=envs,
+                agents={"planning": factory.agent(agent, envs), **controls},
+                folder=folder / short_name(task),
+                title=f"{task}: {config.world_model} plans from goal images",
+                facts=factory.facts(agent),
+                configuration=asdict(config),
+                on_episode=on_episode,
+            )
+    write_index(
+        folder / "index.html",
+        {short_name(task): evaluation for task, evaluation in evaluations.items()},
+    )
+    return evaluations
+
+
+def short_name(env_id: str) -> str:
+    """Return what a folder is called that belongs to an environment."""
+    return env_id.split("/")[-1].removesuffix("-v0")

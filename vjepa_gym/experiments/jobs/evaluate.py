@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from vjepa_gym.agents.controls import HoldStill, RandomAgent, ScriptedReach
+from vjepa_gym.agents.controls import Expert, HoldStill, RandomAgent
 from vjepa_gym.errors import UnknownNameError
 from vjepa_gym.experiments.report import write_report
 from vjepa_gym.experiments.results import Evaluation
@@ -36,11 +36,9 @@ class EvaluateConfig:
         default_factory=lambda: ["persistence", "hold_still", "random", "expert"]
     )
     """Agents that bound the figures: `persistence` plans likewise but imagines that nothing
-    changes, `expert` is told the goal's pose."""
-    success_distance: float = 0.04
-    """The environment's own threshold: an episode that begins nearer has nothing to solve [m]."""
+    changes, `expert` does what the environment's own expert would."""
     near_distance: float = 0.02
-    """A stricter distance, reported beside success [m]."""
+    """A distance to the goal that is reported beside success [m]."""
     videos: int = 50
     """Of how many episodes to keep a video."""
 
@@ -48,7 +46,7 @@ class EvaluateConfig:
         for name in ("episodes", "num_envs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("first_seed", "success_distance", "near_distance", "videos"):
+        for name in ("first_seed", "near_distance", "videos"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
@@ -92,7 +90,7 @@ def make_controls(
     makers: dict[str, Callable[[], Agent]] = {
         "hold_still": HoldStill,
         "random": partial(RandomAgent, seed),
-        "expert": ScriptedReach,
+        "expert": Expert,
     }
     if blind:
         makers["persistence"] = blind
@@ -150,7 +148,6 @@ def run_evaluate(
             envs,
             agent,
             seeds,
-            solved_within=config.success_distance,
             record_frames=name == first and config.videos > 0,
             on_episode=partial(on_episode, name) if on_episode else None,
         )
@@ -158,7 +155,7 @@ def run_evaluate(
         title=title,
         records=records,
         near_distance=config.near_distance,
-        thresholds=(config.success_distance, config.near_distance),
+        thresholds=(config.near_distance,),
         facts=facts or {},
         configuration=configuration or asdict(config),
     )

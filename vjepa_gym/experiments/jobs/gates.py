@@ -14,7 +14,7 @@ class GatesConfig:
 
     model: str = "tiny"
     """Name of a shipped model, or a folder that `train` left."""
-    data: str = "data/reach"
+    data: str = "data/tabletop"
     """Folder of the dataset."""
     held_out: int = 100
     """Episodes at the end of the dataset, those that the model was not trained on."""

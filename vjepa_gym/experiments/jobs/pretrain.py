@@ -15,7 +15,7 @@ from vjepa_gym.world_models.pretraining import PRETRAINING, PretrainingConfig, p
 class PretrainConfig:
     """What to train the encoder on, and where to keep it."""
 
-    data: str = "data/reach"
+    data: str = "data/tabletop"
     """Folder of the dataset."""
     folder: str = "runs/encoder"
     """Folder of the encoder; a training that was stopped there goes on."""

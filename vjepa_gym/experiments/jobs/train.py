@@ -16,7 +16,7 @@ from vjepa_gym.world_models.vjepa2_ac import VJEPA2AC
 class TrainConfig:
     """What to train the predictor on, and where to keep the model."""
 
-    data: str = "data/reach"
+    data: str = "data/tabletop"
     """Folder of the dataset."""
     encoder: str = "runs/encoder"
     """Folder of the encoder, as `pretrain` leaves it."""

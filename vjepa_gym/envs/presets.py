@@ -1,0 +1,25 @@
+"""Variations by name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+RANDOM = "random"
+"""Instead of a value: one is drawn for each episode."""
+NARROW = ("camera_azimuth", "light_brightness", "light_azimuth")
+WIDE = (
+    *NARROW,
+    "camera_height",
+    "camera_fovy",
+    "table_colour",
+    "wall_colour",
+    "table_texture",
+    "cup_colour",
+    "box_colour",
+    "distractors",
+)
+PRESETS: dict[str, Mapping[str, Any]] = {
+    "none": {},
+    "narrow": dict.fromkeys(NARROW, RANDOM),
+    "wide": dict.fromkeys(WIDE, RANDOM),
+}
+"""Which factors of `envs.factors` are random in each."""
