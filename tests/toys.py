@@ -53,12 +53,12 @@ class ToyWorldModel:
 class ToyReach(gym.Env):
     """Speaks as the real environments do."""
 
-    def __init__(self, distance: float | None = None) -> None:
+    def __init__(self, distance: float | None = None, near: float = 0.04) -> None:
         pixels = gym.spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8)
         pose = gym.spaces.Box(-np.inf, np.inf, (7,), np.float32)
         self.observation_space = gym.spaces.Dict({"image": pixels, "pose": pose})
         self.action_space = action_space()
-        self._distance = distance
+        self._distance, self._near = distance, near
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         super().reset(seed=seed)
@@ -69,13 +69,13 @@ class ToyReach(gym.Env):
         goal[:3] = start[:3] + way / np.linalg.norm(way) * far
         self._pose, self._goal = start, goal
         views = {"images": picture(goal)[None], "poses": goal[None], "steps": np.array([10])}
-        info = {"goal": views, "distance": self._far(), "is_success": self._far() <= 0.04}
+        info = {"goal": views, "distance": self._far(), "is_success": self._far() <= self._near}
         return self._observe(), info | {"expert_action": self._expert()}
 
     def step(self, action: np.ndarray):
         action, clipped = clip_action(action)
         self._pose = kinematics.integrate(self._pose, action)
-        success = self._far() <= 0.04
+        success = self._far() <= self._near
         info = {"distance": self._far(), "is_success": success, "clipped": clipped}
         info["expert_action"] = self._expert()
         return self._observe(), float(success), False, False, info

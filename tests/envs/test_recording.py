@@ -64,7 +64,7 @@ def test_the_script_wanders_and_ends_at_the_goal(env, pick_env):
 
 def test_who_is_disturbed_still_succeeds_now_and_then(pick_env):
     episodes = [record_episode(pick_env, "noisy", seed=seed, steps=STEPS) for seed in range(8)]
-    assert 1 <= sum(episode.success for episode in episodes)
+    assert sum(episode.success for episode in episodes) >= 1
 
 
 def test_random_moves_stay_near_the_region_where_goals_lie(env):

@@ -11,7 +11,7 @@ from vjepa_gym.types import Episode
 
 
 def record_stub(config: CollectConfig) -> Recorder:
-    def record(behaviour: str, seed: int) -> Episode:
+    def record(env: str, behaviour: str, seed: int) -> Episode:
         return make_episode(
             steps=config.steps, size=32, seed=seed, success=seed % 2 == 0, policy=behaviour
         )
@@ -22,9 +22,9 @@ def record_stub(config: CollectConfig) -> Recorder:
 def record_slowly(config: CollectConfig) -> Recorder:
     record = record_stub(config)
 
-    def record_later(behaviour: str, seed: int) -> Episode:
+    def record_later(env: str, behaviour: str, seed: int) -> Episode:
         time.sleep(0.02)
-        return record(behaviour, seed)
+        return record(env, behaviour, seed)
 
     return record_later
 
@@ -34,16 +34,16 @@ def die_once(config: CollectConfig) -> Recorder:
     record, grave = record_stub(config), Path(config.root).with_name("died")
     recorded = []
 
-    def record_or_die(behaviour: str, seed: int) -> Episode:
+    def record_or_die(env: str, behaviour: str, seed: int) -> Episode:
         first_death = len(recorded) == 1 and not grave.exists()
         if config.env_options.get("always") or first_death:
             grave.touch()
             os._exit(9)
         recorded.append(seed)
-        return record(behaviour, seed)
+        return record(env, behaviour, seed)
 
     return record_or_die
 
 
 def fail(config: CollectConfig) -> Recorder:
-    raise RuntimeError(f"no such arm: {config.env}")
+    raise RuntimeError(f"no such arm: {config.lab}")

@@ -18,7 +18,8 @@ sys.path[:0] = HELPERS
 from collect_recorders import die_once, fail, record_slowly, record_stub  # noqa: E402
 
 from vjepa_gym.datasets.store import EpisodeStore  # noqa: E402
-from vjepa_gym.errors import DatasetError  # noqa: E402
+from vjepa_gym.envs import SHORT, env_id  # noqa: E402
+from vjepa_gym.errors import DatasetError, UnknownNameError  # noqa: E402
 from vjepa_gym.experiments.jobs.collect import (  # noqa: E402
     CollectConfig,
     draw,
@@ -46,13 +47,13 @@ def unbroken(tmp_path_factory):
 
 def test_an_episode_is_a_function_of_seed_and_number():
     assert draw(CollectConfig(seed=3), 7) == draw(CollectConfig(seed=3, episodes=9), 7)
-    seeds = {draw(CollectConfig(seed=seed), index)[1] for seed in range(5) for index in range(50)}
+    seeds = {draw(CollectConfig(seed=seed), index)[2] for seed in range(5) for index in range(50)}
     assert len(seeds) == 250
 
 
 def test_behaviours_are_drawn_as_often_as_the_mix_says():
     mix = {"scripted": 6.0, "random": 2.0, "play": 0.0}
-    drawn = Counter(draw(CollectConfig(mix=mix), index)[0] for index in range(800))
+    drawn = Counter(draw(CollectConfig(mix=mix), index)[1] for index in range(800))
     assert drawn["play"] == 0
     assert drawn["scripted"] / 800 == pytest.approx(0.75, abs=0.05)
 
@@ -64,10 +65,13 @@ def test_behaviours_are_drawn_as_often_as_the_mix_says():
         ({"workers": -1}, "at least 0"),
         ({"mix": {}}, "positive weight"),
         ({"mix": {"play": 0.0}}, "positive weight"),
+        ({"tasks": {}}, "positive weight"),
+        ({"variation": "wid"}, "narrow, none, wide"),
+        ({"tasks": {"vjepa_gym/FrankaReech-v0": 1.0}}, "FrankaReach-v0"),
     ],
 )
 def test_impossible_settings_are_refused(wrong, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, UnknownNameError), match=message):
         CollectConfig(**wrong)
 
 
@@ -82,7 +86,7 @@ def test_collecting_reports_every_episode(tmp_path):
     store = EpisodeStore(tmp_path / "set")
     assert done.successes == sum(episode.success for episode in store)
     assert [(episode.policy, episode.seed) for episode in store] == [
-        draw(config(tmp_path / "set"), index) for index in range(5)
+        draw(config(tmp_path / "set"), index)[1:] for index in range(5)
     ]
 
 
@@ -130,7 +134,7 @@ def test_the_error_of_a_worker_reaches_the_caller(tmp_path, workers):
 
 def test_the_simulators_episodes_fit_the_format(tmp_path):
     settings = config(tmp_path / "set", image_size=64, steps=2)
-    episode = open_simulation(settings)("random", 5)
+    episode = open_simulation(settings)(env_id("GraspBox"), "random", 5)
     store = EpisodeStore(settings.root)
     store.write(0, episode)
     assert store[0].images["left"].shape == (3, 64, 64, 3)
@@ -203,4 +207,5 @@ def test_workers_die_with_a_killed_parent_and_the_rest_is_recorded_later(unbroke
 def test_settings_are_kept_beside_the_episodes(unbroken):
     kept = json.loads((unbroken / "collection.json").read_text())
     assert kept["steps"] == 3
-    assert kept["env"] == "vjepa_gym/FrankaReach-v0"
+    assert set(kept["tasks"]) == set(SHORT)
+    assert (kept["lab"], kept["gripper"], kept["variation"]) == ("train", "panda", "none")

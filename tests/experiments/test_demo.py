@@ -45,17 +45,20 @@ def test_the_demo_runs_a_model_and_its_controls_in_the_real_simulation(model, tm
         planner=CEMConfig(num_samples=8, num_elites=2, num_iterations=1),
         evaluation=EvaluateConfig(episodes=1, num_envs=1, controls=["persistence", "expert"]),
     )
-    evaluation = run_demo(config, tmp_path / "run")
-    rows = {row.agent: row for row in evaluation.summaries()}
+    evaluations = run_demo(config, tmp_path / "run")
+    assert list(evaluations) == ["reach", "reach_with_cup"]
+    rows = {row.agent: row for row in evaluations["reach"].summaries()}
     assert list(rows) == ["planning", "persistence", "expert"]
     assert rows["expert"].successes == 1
-    episodes = json.loads((tmp_path / "run" / "episodes.json").read_text())
+    episodes = json.loads((tmp_path / "run" / "reach" / "episodes.json").read_text())
     assert len(episodes["planning"][0]["distances"]) == 11
-    page = (tmp_path / "run" / "index.html").read_text()
+    index = (tmp_path / "run" / "index.html").read_text()
+    assert 'href="reach_with_cup/index.html"' in index
+    page = (tmp_path / "run" / "reach" / "index.html").read_text()
     assert REACH in page
     assert "not measured" in page
     assert "num_samples: 8" in page
-    assert (tmp_path / "run" / "overview.mp4").exists()
+    assert (tmp_path / "run" / "reach" / "overview.mp4").exists()
 
 
 def test_a_card_tells_the_size_of_a_model_and_which_gates_it_did_not_pass(model):

@@ -51,7 +51,7 @@ def test_the_planner_solves_the_toy_and_the_controls_bound_it(tmp_path):
 def test_starts_that_are_solved_count_for_nobody(tmp_path):
     evaluation = run_evaluate(
         EvaluateConfig(episodes=3, first_seed=7, videos=0),
-        envs=toy_envs(2),
+        envs=toy_envs(2, near=0.118),
         agents={"hold_still": HoldStill()},
         folder=tmp_path,
         title="Toy",

@@ -2,15 +2,20 @@
 
 import json
 import sys
+from contextlib import closing
 
 import pytest
+from toys import toy_envs
 
 from vjepa_gym.agents.controls import Expert, HoldStill, RandomAgent
 from vjepa_gym.agents.planning import PlanningAgent
-from vjepa_gym.errors import CheckpointError, UnknownNameError
+from vjepa_gym.envs import REACH
+from vjepa_gym.envs.oracle import OracleDynamics
+from vjepa_gym.errors import CheckpointError, PlanningError, UnknownNameError
 from vjepa_gym.experiments.cli import main
 from vjepa_gym.experiments.config import GROUPS, PlanningConfig, WorldModelConfig
 from vjepa_gym.experiments.factory import Factory
+from vjepa_gym.experiments.jobs.evaluate import make_envs
 from vjepa_gym.world_models.vjepa2_ac import VJEPA2AC, Persistence, load_world_model
 
 DATA = ["job.data=data", "job.held_out=2", "job.device=cpu"]
@@ -30,6 +35,12 @@ def workplace(tmp_path_factory):
         assert main(["pretrain", *DATA, *SMALL, "job.folder=encoder"]) == 0
         assert main(["train", *DATA, *SMALL, "job.encoder=encoder", "job.folder=model"]) == 0
         yield folder
+
+
+@pytest.fixture
+def envs():
+    with closing(make_envs(REACH, 1, image_size=32)) as made:
+        yield made
 
 
 def result(workplace, job, name):
@@ -110,19 +121,30 @@ def test_what_is_missing_is_said_in_a_paragraph(workplace, capsys, words, status
         ("expert", Expert),
     ],
 )
-def test_every_configuration_of_an_agent_makes_that_agent(workplace, option, kind):
+def test_every_configuration_of_an_agent_makes_that_agent(workplace, envs, option, kind):
     factory = Factory(WorldModelConfig(source="model", device="cpu"))
-    assert isinstance(factory.agent(GROUPS["agent"][option]()), kind)
+    assert isinstance(factory.agent(GROUPS["agent"][option](), envs), kind)
 
 
-def test_what_is_no_configuration_makes_no_agent():
+def test_what_is_no_configuration_makes_no_agent(envs):
     with pytest.raises(TypeError, match="WorldModelConfig"):
-        Factory(WorldModelConfig()).agent(WorldModelConfig())
+        Factory(WorldModelConfig()).agent(WorldModelConfig(), envs)
 
 
-def test_a_world_model_can_be_one_in_which_nothing_changes(workplace):
-    config = WorldModelConfig(source="model", persistence=True, device="cpu")
-    assert isinstance(Factory(config).world_model(), Persistence)
+@pytest.mark.parametrize(
+    ("dynamics", "kind"), [("persistence", Persistence), ("oracle", OracleDynamics)]
+)
+def test_a_world_model_can_be_one_in_which_nothing_changes_or_the_simulator(
+    workplace, envs, dynamics, kind
+):
+    config = WorldModelConfig(source="model", dynamics=dynamics, device="cpu")
+    assert isinstance(Factory(config).world_model(envs), kind)
+
+
+def test_the_oracle_says_that_it_cannot_look_into_other_environments(workplace):
+    config = WorldModelConfig(source="model", dynamics="oracle", device="cpu")
+    with pytest.raises(PlanningError, match="processes=false"):
+        Factory(config).world_model(toy_envs(1))
 
 
 def test_a_model_is_loaded_once_for_all_agents(workplace):
@@ -131,12 +153,12 @@ def test_a_model_is_loaded_once_for_all_agents(workplace):
     assert factory.facts(PlanningConfig())["model"] == "model"
 
 
-def test_a_truncated_model_is_refused(workplace, tmp_path):
+def test_a_truncated_model_is_refused(workplace, tmp_path, envs):
     for file in (workplace / "model").glob("*.json"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "model.safetensors").write_bytes(b"short")
     with pytest.raises(CheckpointError):
-        Factory(WorldModelConfig(source=str(tmp_path), device="cpu")).world_model()
+        Factory(WorldModelConfig(source=str(tmp_path), device="cpu")).world_model(envs)
 
 
 def test_an_energy_that_does_not_exist_is_refused():
@@ -147,8 +169,8 @@ def test_an_energy_that_does_not_exist_is_refused():
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (["evaluate", "env.id=foo/Bar-v0"], 2, "Available: vjepa_gym/FrankaReach-v0"),
-        (["collect", "job.env=foo/Bar-v0"], 2, "Available: vjepa_gym/FrankaReach-v0"),
+        (["evaluate", "env.id=foo/Bar-v0"], 2, "vjepa_gym/FrankaReach-v0"),
+        (["collect", "+job.tasks.flip=1.0"], 2, "vjepa_gym/FrankaReach-v0"),
         (["evaluate", "env.image_size=-3"], 2, "at least 16 px"),
         (["collect", "job.root=/proc/x", "job.episodes=1"], 1, "/proc/x"),
     ],

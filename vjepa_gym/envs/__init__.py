@@ -1,5 +1,7 @@
 """Gymnasium environments that mirror V-JEPA 2's tabletop tasks (arXiv 2506.09985, section 4)."""
 
+import re
+
 import gymnasium as gym
 
 from vjepa_gym.errors import UnknownNameError
@@ -21,9 +23,21 @@ def env_id(task: str, *, state: bool = False) -> str:
     return f"vjepa_gym/Franka{task}{'State' if state else ''}-v0"
 
 
+def snake_case(task: str) -> str:
+    """Return what a task is called on the command line: `PickPlaceCup` is `pick_place_cup`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", task).lower()
+
+
 REACH = env_id("Reach")
 IDS = tuple(env_id(task) for task in TASKS)
 """The ids of the seven tasks."""
+SHORT = {snake_case(task): env_id(task) for task in TASKS}
+"""Their ids by the names that the command line has for them."""
+
+
+def full_id(name: str) -> str:
+    """Return the id of a task that is called by its short name, or the name itself."""
+    return SHORT.get(name, name)
 
 
 def check_id(env_id: str) -> None:

@@ -41,7 +41,7 @@ CORNERS = np.array(list(product([-1.0, 1.0], repeat=3)))
 """Of a cube."""
 
 Drawn = TypeVar("Drawn")
-Place: TypeAlias = Sequence[float] | Float[np.ndarray, " d"]
+Place: TypeAlias = Sequence[int | float] | Float[np.ndarray, " d"]
 """Coordinates, in whatever holds them."""
 
 

@@ -3,7 +3,6 @@
 Plain dataclasses, each beside what it configures; only `register` knows Hydra.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from vjepa_gym.agents.cem import PLANNERS
-from vjepa_gym.envs import TASKS, env_id
+from vjepa_gym.envs import SHORT
 from vjepa_gym.experiments.jobs.collect import CollectConfig
 from vjepa_gym.experiments.jobs.demo import DemoConfig
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig
@@ -47,11 +46,6 @@ class ExperimentConfig:
     """Who does it in `evaluate`."""
 
 
-def snake_case(task: str) -> str:
-    """Return what a task is called on the command line: `PickPlaceCup` is `pick_place_cup`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", task).lower()
-
-
 GROUPS: Mapping[str, Mapping[str, Any]] = {
     "job": {
         "demo": DemoConfig,
@@ -61,7 +55,7 @@ GROUPS: Mapping[str, Mapping[str, Any]] = {
         "gates": GatesConfig,
         "evaluate": EvaluateConfig,
     },
-    "env": {snake_case(task): EnvConfig(id=env_id(task)) for task in TASKS},
+    "env": {name: EnvConfig(id=env_id) for name, env_id in SHORT.items()},
     "world_model": {
         "tiny": WorldModelConfig,
         "persistence": WorldModelConfig(dynamics="persistence"),

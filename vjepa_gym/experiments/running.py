@@ -12,7 +12,7 @@ from rich.table import Table
 from vjepa_gym.experiments.config import GROUPS, ExperimentConfig
 from vjepa_gym.experiments.factory import Factory, environments
 from vjepa_gym.experiments.jobs.collect import CollectConfig, run_collect
-from vjepa_gym.experiments.jobs.demo import DemoConfig, run_demo, short_name
+from vjepa_gym.experiments.jobs.demo import DemoConfig, folder_name, run_demo
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig, OnEpisode, run_evaluate
 from vjepa_gym.experiments.jobs.gates import GatesConfig, run_gates
 from vjepa_gym.experiments.jobs.pretrain import PretrainConfig, run_pretrain
@@ -36,7 +36,7 @@ def run(experiment: ExperimentConfig, folder: Path) -> None:
             with _episodes("demo", total) as on_episode:
                 evaluations = run_demo(job, folder, on_episode)
             for task, evaluation in evaluations.items():
-                show_results(RESULTS, evaluation, folder / short_name(task))
+                show_results(RESULTS, evaluation, folder / folder_name(task))
             RESULTS.print(f"All   {(folder / 'index.html').resolve()}")
         case EvaluateConfig() as job:
             show_results(RESULTS, evaluate(experiment, job, folder), folder)

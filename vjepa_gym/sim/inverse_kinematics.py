@@ -6,7 +6,8 @@ from jaxtyping import Float
 
 from vjepa_gym.sim.panda import HOME
 
-ITERATIONS = 50
+ITERATIONS, PATIENCE = 50, 8
+"""A search ends after so many iterations, or so many that came no nearer."""
 CLOSE, ALIGNED = 1e-4, 5e-4
 """A solution is good enough within this distance [m] and this angle [rad]."""
 DAMPING = 1e-4
@@ -49,17 +50,20 @@ class InverseKinematics:
             rotation: How it is to be turned.
 
         Returns:
-            The angles, and the distance that is left [m], to which a radian adds 0.1 m.
+            The angles that come nearest, and the distance that is left [m], to which a radian adds
+            0.1 m.
         """
-        joints = np.array(start)
+        joints = best = np.array(start)
+        nearest, since = np.inf, 0
         jacobian, error = np.empty((6, 7)), np.empty(6)
-        left = np.inf, np.inf
-        for _ in range(ITERATIONS):
+        for i in range(ITERATIONS):
             there, turned = self.forward(joints)
             error[:3] = position - there
             error[3:] = _rotation_vector(rotation @ turned.T)
-            left = np.sqrt(error[:3] @ error[:3]), np.sqrt(error[3:] @ error[3:])
-            if left[0] < CLOSE and left[1] < ALIGNED:
+            away, askew = np.sqrt(error[:3] @ error[:3]), np.sqrt(error[3:] @ error[3:])
+            if away + 0.1 * askew < nearest:
+                best, nearest, since = joints, away + 0.1 * askew, i
+            if (away < CLOSE and askew < ALIGNED) or i - since > PATIENCE:
                 break
             self._write_jacobian(there, jacobian)
             home = HOMING * (HOME - joints)
@@ -68,7 +72,7 @@ class InverseKinematics:
             step = jacobian.T @ np.linalg.solve(square, error - jacobian @ home) + home
             step *= min(1.0, LARGEST / np.abs(step).max())
             joints = np.minimum(np.maximum(joints + step, self._low), self._high)
-        return joints, float(left[0] + 0.1 * left[1])
+        return best, float(nearest)
 
     def forward(
         self, joints: Float[np.ndarray, "7"]

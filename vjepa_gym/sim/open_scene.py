@@ -11,10 +11,7 @@ from vjepa_gym.sim.arm import SimulatedArm
 from vjepa_gym.sim.looks import Look
 from vjepa_gym.sim.panda import HOME
 from vjepa_gym.sim.rendering import Renderer
-from vjepa_gym.sim.scene import SceneConfig, load_scene
-
-PARKED = np.array([-20.0, 0.0, 0.0])
-"""Where things are that are not in the lab [m]: nothing is seen or touched there."""
+from vjepa_gym.sim.scene import SceneConfig, load_scene, parking
 
 
 class OpenScene:
@@ -63,12 +60,14 @@ class OpenScene:
             self.data.ctrl[self._servos] = HOME
         self.arm.gripper.place(self.data, 0.0)
         self.arm.closedness = 0.0
-        for i, name in enumerate(self.shapes):
-            self.stand(name, PARKED - [i, 0.0, 0.0], 0.0, floats=True)
+        for place, name in zip(parking(), self.shapes, strict=False):
+            self.stand(name, place, 0.0, floats=True)
 
     def renderer(self, size: int) -> Renderer:
         """Return what draws this scene; it is opened for the first picture."""
         if self._renderer is None:
+            buffer = self.model.vis.global_
+            buffer.offwidth = buffer.offheight = size  # memory is for no larger pictures than these
             self._renderer = Renderer(self.model, size)
         return self._renderer
 

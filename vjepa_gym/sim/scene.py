@@ -11,7 +11,9 @@ import importlib.metadata
 import inspect
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
@@ -38,7 +40,8 @@ Actuation: TypeAlias = Literal["servo", "torque"]
 ACTUATIONS = get_args(Actuation)
 THICKNESS = 0.05
 """Of the table's top [m]."""
-WALL_HEIGHT = 3.0
+PARKED = np.array([-20.0, 0.0, 0.0])
+"""Where things are that are not in the lab [m]: nothing is seen or touched there."""
 PLANE = [4.0, 4.0, 8.0]
 """Half the extent of floor and walls, and the distance of their grid lines [m]: one tile is drawn
 faster than many."""
@@ -112,12 +115,18 @@ def compose(config: SceneConfig) -> mujoco.MjSpec:
     config.lab.right.add_to(spec, "right")
     cameras.add_wrist_camera(spec)
     meshes.decimate_visuals(spec)
-    for name, shape in config.shapes.items():
+    for place, (name, shape) in zip(parking(), config.shapes.items(), strict=False):
         shape.add_to(spec, name)
+        spec.body(name).pos = place
     backdrop.add_backdrop(spec, config.lab.backdrop)
     for material in spec.materials:
         material.reflectance = 0.0  # each mirror draws the scene once more
     return spec
+
+
+def parking() -> Iterator[np.ndarray]:
+    """Yield places behind the walls, a metre apart."""
+    return (PARKED - [i, 0.0, 0.0] for i in count())
 
 
 def _furnish(spec: mujoco.MjSpec, lab: labs.Lab) -> None:

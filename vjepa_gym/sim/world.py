@@ -19,7 +19,7 @@ from vjepa_gym.sim.scene import Actuation, SceneConfig
 from vjepa_gym.types import Image
 
 OBJECTS = ("cup", "box")
-MOST_OPEN = 4
+MOST_OPEN = 6
 """Scenes that a world keeps open; the least recently used is closed."""
 
 

@@ -16,7 +16,7 @@ THRESHOLD = 0.05
 """How far the object may stand from the goal [m]: about its own size."""
 PLACED = 0.03
 """Nearer to the goal than this the expert lets go [m]."""
-NEAR = 0.03
+NEAR = 0.02
 """How near the object is to being above the goal for the second view [m]."""
 AWAY = 0.05
 """How far the hand has gone up for the last view [m]: the picture shows that it let go."""
@@ -60,11 +60,13 @@ class PickPlace:
 
     def stage(self, world: World) -> int:
         """Return how far it has come: gripped, held near the place, placed and let go."""
-        held, aside = world.grasped(self._name), self._aside(world)
-        if self._placed(world) and not any(world.touches(self._name)):
+        free = not any(world.touches(self._name)) and holding.stands(world, self._name)
+        if free and self._aside(world) < PLACED:
             views = 3 if holding.to_grip(world, self._name) > AWAY else 2
+        elif world.grasped(self._name):
+            views = 2 if self._aside(world) < NEAR else 1
         else:
-            views = 0 if not held else 2 if aside < NEAR else 1
+            views = 0
         return views if len(self.steps) == 3 else int(views == 3)
 
     def expert(self, world: World) -> Action:
@@ -96,7 +98,7 @@ class PickPlace:
         if self._placed(world):
             return 0.8
         if world.grasped(self._name):
-            return 0.3 + 0.4 * holding.nearness(self.distance(world))
+            return 0.3 + 0.4 * holding.nearness(self._aside(world))
         return 0.3 * holding.nearness(holding.to_grip(world, self._name))
 
     def achieved_goal(self, world: World) -> Float32[np.ndarray, "3"]:

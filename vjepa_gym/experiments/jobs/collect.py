@@ -18,7 +18,7 @@ import numpy as np
 
 from vjepa_gym.datasets.staging import replace_file
 from vjepa_gym.datasets.store import Entry, EpisodeStore
-from vjepa_gym.envs import TASKS, check_id, env_id
+from vjepa_gym.envs import SHORT, check_id, full_id
 from vjepa_gym.envs.presets import PRESETS
 from vjepa_gym.errors import DatasetError, UnknownNameError
 from vjepa_gym.experiments.workers import cores, in_workers
@@ -34,7 +34,7 @@ OnEpisode: TypeAlias = Callable[[int, int, int, int], None]
 
 def all_tasks() -> dict[str, float]:
     """Return the seven tasks, those that move an object more often than those that only grasp."""
-    return {env_id(task): 0.1 if task.startswith("Grasp") else 0.16 for task in TASKS}
+    return {name: 0.1 if name.startswith("grasp") else 0.16 for name in SHORT}
 
 
 @dataclass(kw_only=True)
@@ -43,7 +43,7 @@ class CollectConfig:
 
     root: str = "data/tabletop"
     """Folder of the dataset; what is there already is kept and counted."""
-    episodes: int = 1600
+    episodes: int = 2000
     """Episodes wanted in all."""
     steps: int = 24
     """Actions in each."""
@@ -60,7 +60,8 @@ class CollectConfig:
     )
     """How often each behaviour is drawn; need not sum to one."""
     tasks: dict[str, float] = field(default_factory=all_tasks)
-    """How often each environment is drawn, by registered name; need not sum to one."""
+    """How often each task is drawn, by the name that `env=` has for it or by the registered name of
+    an environment; need not sum to one."""
     lab: str = "train"
     """Where; `test` is for testing."""
     gripper: str = "panda"
@@ -76,7 +77,7 @@ class CollectConfig:
 
     def __post_init__(self) -> None:
         for name in self.tasks:
-            check_id(name)
+            check_id(full_id(name))
         if self.variation not in PRESETS:
             raise UnknownNameError("variation", self.variation, PRESETS)
         if self.episodes < 1 or self.steps < 1 or self.workers < 0:
@@ -132,7 +133,7 @@ def open_simulation(config: CollectConfig) -> Recorder:
     @cache
     def make(name: str) -> gym.Env:
         return gym.make(
-            name,
+            full_id(name),
             horizon=config.steps,
             lab=config.lab,
             gripper=config.gripper,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vjepa_gym.agents.cem import CEMConfig, fast
 from vjepa_gym.agents.energies import ENERGIES
-from vjepa_gym.envs import REACH, check_id, env_id
+from vjepa_gym.envs import check_id, full_id
 from vjepa_gym.errors import UnknownNameError
 from vjepa_gym.experiments.factory import Factory, environments
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig, OnEpisode, run_evaluate
@@ -24,8 +24,8 @@ def ten_episodes() -> EvaluateConfig:
 class DemoConfig:
     """What the demo shows."""
 
-    tasks: list[str] = field(default_factory=lambda: [REACH, env_id("ReachWithCup")])
-    """Registered names of the environments, one after another."""
+    tasks: list[str] = field(default_factory=lambda: ["reach", "reach_with_cup"])
+    """What is done one after another, by the names that `env=` has or by registered names."""
     world_model: str = "tiny"
     """Name of a shipped model, or a folder that `train` left."""
     planner: CEMConfig = field(default_factory=fast)
@@ -41,7 +41,7 @@ class DemoConfig:
 
     def __post_init__(self) -> None:
         for name in self.tasks:
-            check_id(name)
+            check_id(full_id(name))
         if self.energy not in ENERGIES:
             raise UnknownNameError("energy", self.energy, ENERGIES)
 
@@ -65,7 +65,7 @@ def run_demo(
     for task in config.tasks:
         controls = factory.controls(config.evaluation.controls, agent, config.seed)
         envs = environments(
-            EnvConfig(id=task),
+            EnvConfig(id=full_id(task)),
             config.evaluation.num_envs,
             processes=config.evaluation.processes,
         )
@@ -74,19 +74,19 @@ def run_demo(
                 config.evaluation,
                 envs=envs,
                 agents={"planning": factory.agent(agent, envs), **controls},
-                folder=folder / short_name(task),
-                title=f"{task}: {config.world_model} plans from goal images",
+                folder=folder / folder_name(task),
+                title=f"{full_id(task)}: {config.world_model} plans from goal images",
                 facts=factory.facts(agent),
                 configuration=asdict(config),
                 on_episode=on_episode,
             )
     write_index(
         folder / "index.html",
-        {short_name(task): evaluation for task, evaluation in evaluations.items()},
+        {folder_name(task): evaluation for task, evaluation in evaluations.items()},
     )
     return evaluations
 
 
-def short_name(env_id: str) -> str:
-    """Return what a folder is called that belongs to an environment."""
-    return env_id.split("/")[-1].removesuffix("-v0")
+def folder_name(task: str) -> str:
+    """Return what the folder of a task's report is called."""
+    return task.replace("/", "_")
