@@ -20,12 +20,12 @@ LABS["attic"] = Lab(
 
 
 def main(picture: Path = Path("attic.png")) -> None:
-    """Save what the camera sees, and say where it stands."""
+    """Save what the camera sees."""
     env = gym.make(REACH, lab="attic")
     observation, _ = env.reset(seed=0)
     iio.imwrite(picture, observation["image"])
-    calibration = env.unwrapped.world.calibration("left")
-    print("camera in the base frame [m, rad]:", calibration["extrinsics"].round(3).tolist())
+    position = LABS["attic"].left.position()
+    print("camera at [m]:", position.round(2).tolist(), "picture in", picture)
     env.close()
 
 

@@ -52,6 +52,26 @@ def test_collected_episodes_can_be_read(tmp_path, capsys):
     assert "images (9, 256, 256, 3), poses (9, 7)" in said
 
 
+def test_a_lab_of_ones_own_is_seen_by_a_camera_of_ones_own(tmp_path, capsys):
+    run_example("own_lab.py", picture=tmp_path / "attic.png")
+    assert (tmp_path / "attic.png").stat().st_size > 10_000
+    assert "camera at [m]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("own_object.py", "grasped: True"), ("own_task.py", "done: True")]
+)
+def test_the_expert_does_a_task_of_ones_own_with_an_object_of_ones_own(name, said, capsys):
+    run_example(name)
+    assert said in capsys.readouterr().out
+
+
+def test_every_recipe_of_the_documentation_is_an_example_that_runs():
+    text = (ROOT / "docs" / "extending.md").read_text()
+    shown = re.findall(r"\.\./examples/(\w+\.py)", text)
+    assert set(shown) == {path.name for path in EXAMPLES if path.name.startswith("own_")}
+
+
 def test_the_python_of_the_readme_runs(model, monkeypatch, capsys):
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     load = vjepa2_ac.load_world_model

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -153,15 +153,15 @@ def _read_archive(path: Path) -> dict[str, np.ndarray]:
     try:
         # Opened here, because NumPy leaves a damaged file open.
         with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise GoalError("a single array and no goal file; `vjepa-gym goal` makes one.")
-            return dict(archive)
+            if not is_zipfile(file):
+                raise GoalError("no goal file, or a damaged one; `vjepa-gym goal` makes one.")
+            file.seek(0)
+            return dict(np.load(file, allow_pickle=False))
     except FileNotFoundError:
         raise GoalError("not found; `vjepa-gym goal` makes one.") from None
     # What zipfile cannot read, such as an encrypted archive, is a RuntimeError.
     except (OSError, ValueError, EOFError, RuntimeError, BadZipFile, zlib.error) as error:
-        raise GoalError(f"no goal file, or a damaged one: {_line(error)}") from error
+        raise GoalError(f"damaged, or no goal file: {_line(error)}") from error
 
 
 def _parse(arrays: Mapping[str, np.ndarray]) -> GoalFile:

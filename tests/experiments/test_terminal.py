@@ -187,7 +187,7 @@ with cockpit.opened() as keys:
 
 def read_until(master: int, marker: bytes) -> bytes:
     """Return what a terminal shows until `marker` is among it."""
-    shown, deadline = b"", time.monotonic() + 60
+    shown, deadline = b"", time.monotonic() + 120
     while marker not in shown:
         assert time.monotonic() < deadline, shown
         if select.select([master], [], [], 1.0)[0]:

@@ -108,7 +108,8 @@ def test_contacts_hold_what_is_gripped(model):
     np.testing.assert_allclose(geom.solref, [0.006, 1.0])
     np.testing.assert_allclose(geom.solimp[:3], [0.97, 0.99, 0.001])
     assert geom.condim == 4
-    assert model.opt.noslip_iterations == 10
+    assert model.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC
+    assert model.opt.impratio == 10.0
     assert model.opt.timestep == 0.002
 
 

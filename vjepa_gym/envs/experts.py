@@ -29,6 +29,8 @@ CLEARANCE = 0.06
 """How high the bottom of an object is carried above the table [m]."""
 SIDEWAYS = 0.015
 """Farther than this from its goal, seen from above, an object is carried; nearer, lowered [m]."""
+LIES = np.cos(np.pi / 4)
+"""Height of an object's own axis over its length: below this it has fallen over."""
 RETREAT = 0.075
 """How far the hand goes up from where it let go [m]: one move."""
 
@@ -94,7 +96,7 @@ def grip_pose(world: World, name: str) -> Pose:
     position, shape = world.object_pose(name)[:3], world.objects[name]
     up = _axes(world, name)[:, 2]
     # What has fallen over is gripped at its middle.
-    higher = (shape.grip_height - shape.height / 2) * (up[2] > np.cos(np.pi / 4))
+    higher = (shape.grip_height - shape.height / 2) * (up[2] > LIES)
     return world.arm.flange_at(position + higher * up, yaw=_hand_yaw(world, name))
 
 
@@ -116,9 +118,9 @@ def _shift(world: World, offset: np.ndarray, closing: float = 0.0) -> Action:
 def _hand_yaw(world: World, name: str) -> float:
     """Return how the hand is turned that grips an object, the nearest to how it is now [rad]."""
     axes, shape, now = _axes(world, name), world.objects[name], float(world.arm.pose[5])
-    if axes[2, 2] < np.cos(np.pi / 4):
+    if axes[2, 2] < LIES:
         # Fingers on both sides of the axis along which it lies.
-        yaw, symmetry = np.arctan2(axes[1, 2], axes[0, 2]) - np.pi / 4, np.pi
+        yaw, symmetry = np.arctan2(axes[1, 2], axes[0, 2]) - TURN, np.pi
     elif isinstance(shape, Can) or (isinstance(shape, Cup) and not shape.handle):
         return 0.0
     else:

@@ -243,5 +243,7 @@ def _region(
     usual: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Factor:
     space = Box(np.array(low, np.float32), np.array(high, np.float32), dtype=np.float32)
-    narrow = Box(*(np.array(end, np.float32) for end in usual)) if usual else space
+    narrow = space
+    if usual:
+        narrow = Box(usual[0].astype(np.float32), usual[1].astype(np.float32), dtype=np.float32)
     return Factor(meaning=meaning, space=space, usual=narrow, nominal=None)

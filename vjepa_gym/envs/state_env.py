@@ -57,9 +57,8 @@ class StateEnv(TabletopEnv):
         """Move, and reward by the two goals unless told otherwise."""
         observation, reward, terminated, truncated, info = super().step(action)
         if self._reward != "dense":
-            reward = float(
-                self.compute_reward(observation["achieved_goal"], observation["desired_goal"], info)
-            )
+            achieved = self.task.achieved_goal(self.world)
+            reward = float(self.compute_reward(achieved, self.task.desired_goal(self.world), info))
         return observation, reward, terminated, truncated, info
 
     def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> Any:

@@ -15,6 +15,7 @@ from vjepa_gym.envs.variation import Choice, Variation, apply, placement, record
 from vjepa_gym.errors import EpisodeOverError, UnknownNameError, UnsolvableError
 from vjepa_gym.sim.cameras import CAMERAS
 from vjepa_gym.sim.labs import Lab
+from vjepa_gym.sim.scene import Actuation
 from vjepa_gym.sim.world import World
 from vjepa_gym.spaces import IMAGE_SIZE, action_space, clip_action, observation_space
 from vjepa_gym.types import Action, Image, Observation
@@ -22,7 +23,7 @@ from vjepa_gym.types import Action, Image, Observation
 OPTIONS = ("goal", "goal_images", "variation")
 RENDER_MODES = ("human", "rgb_array")
 REWARDS = ("sparse", "dense")
-ACTUATION = {"servo": "servo", "osc": "torque"}
+ACTUATION: dict[str, Actuation] = {"servo": "servo", "osc": "torque"}
 """What drives the joints for each controller."""
 ATTEMPTS = 20
 """States drawn until the expert solves one, before the environment gives up."""

@@ -19,6 +19,7 @@ from vjepa_gym.errors import UnknownNameError
 from vjepa_gym.sim.cameras import CameraPose
 from vjepa_gym.sim.labs import TABLE_TEXTURES, Lab
 from vjepa_gym.sim.objects import OBJECT_SETS
+from vjepa_gym.sim.shapes import Prop
 from vjepa_gym.sim.world import World
 
 Choice: TypeAlias = Mapping[str, Any]
@@ -113,8 +114,8 @@ def recorded(drawn: Mapping[str, Any], world: World, task: Task) -> dict[str, An
         "table_colour": world.lab.table_rgb,
         "floor_colour": world.lab.floor_rgb,
         "wall_colour": world.lab.wall_rgb,
-        "cup_colour": world.objects["cup"].rgba[:3],
-        "box_colour": world.objects["box"].rgba[:3],
+        "cup_colour": _colour(world.objects["cup"]),
+        "box_colour": _colour(world.objects["box"]),
         "arm_start": world.arm.tool,
         "object_start": (x, y, 2 * np.arctan2(z, w)),
         "goal": task.desired_goal(world),
@@ -124,6 +125,11 @@ def recorded(drawn: Mapping[str, Any], world: World, task: Task) -> dict[str, An
         name: np.array(value) if isinstance(value, np.ndarray) else value
         for name, value in drawn.items()
     }
+
+
+def _colour(shape: Prop) -> Any:
+    # A shape of somebody's own need not say.
+    return getattr(shape, "rgba", (0.5, 0.5, 0.5, 1.0))[:3]
 
 
 def _raised(pose: CameraPose, height: float) -> CameraPose:

@@ -16,6 +16,7 @@ JOBS = {
     "pretrain": "train the V-JEPA 2 encoder on the videos of a dataset; resumes",
     "train": "train the action-conditioned predictor on top of it; resumes",
     "gates": "the offline checks that a model should pass before anyone plans with it",
+    "goal": "make a goal by hand: drive the simulated arm, or take a frame or a photograph",
     "evaluate": "measure how often an agent succeeds, with intervals",
 }
 """What can be run, and what one gets from it."""

@@ -17,6 +17,7 @@ from vjepa_gym.experiments.jobs.collect import CollectConfig
 from vjepa_gym.experiments.jobs.demo import DemoConfig
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig
 from vjepa_gym.experiments.jobs.gates import GatesConfig
+from vjepa_gym.experiments.jobs.goal import GoalConfig
 from vjepa_gym.experiments.jobs.pretrain import PretrainConfig
 from vjepa_gym.experiments.jobs.train import TrainConfig
 from vjepa_gym.experiments.settings import (
@@ -53,6 +54,7 @@ GROUPS: Mapping[str, Mapping[str, Any]] = {
         "pretrain": PretrainConfig,
         "train": TrainConfig,
         "gates": GatesConfig,
+        "goal": GoalConfig,
         "evaluate": EvaluateConfig,
     },
     "env": {name: EnvConfig(id=env_id) for name, env_id in SHORT.items()},

@@ -183,7 +183,7 @@ class _Driver:
             case "n":
                 self._begin(self._seed + 1)
             case _:
-                self._said = f"The key {key!r} means nothing."
+                self._said = "That key means nothing."
 
     def status(self) -> Status:
         """Return what there is to be seen."""

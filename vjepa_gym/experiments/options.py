@@ -11,7 +11,7 @@ from typing import Any
 from vjepa_gym.experiments.config import GROUPS, PRESETS
 
 WIDTH = 100
-WITH_GROUPS = ("evaluate",)
+WITH_GROUPS = ("evaluate", "goal")
 """The jobs that depend on more than their own keys."""
 
 

@@ -63,6 +63,8 @@ def _headline(row: Summary, evaluation: Evaluation) -> str:
     rejected = (
         f" {row.rejected} more began at their goal and were left out." if row.rejected else ""
     )
+    if not row.known:
+        return "A photograph is the goal: nobody can tell whether it was reached. Compare."
     unsolvable = sum(record.rejected for record in evaluation.records[evaluation.agent])
     if unsolvable:
         rejected += f" {unsolvable} starts that the expert could not solve were drawn again."
@@ -74,6 +76,8 @@ def _headline(row: Summary, evaluation: Evaluation) -> str:
 
 def _cards(row: Summary, evaluation: Evaluation) -> str:
     near = f"{evaluation.near_distance * 100:g}"
+    if not row.known:
+        return f"<div><b>{row.seconds:.2f} s</b><span>to decide an action</span></div>"
     figures = [
         (f"{row.rate:.0%}", "success at the end"),
         (f"{row.low:.0%} to {row.high:.0%}", "95 % interval (Wilson)"),

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from vjepa_gym.experiments.page import write_page
 from vjepa_gym.experiments.pictures import write_episode_video, write_overview
-from vjepa_gym.experiments.results import Evaluation
+from vjepa_gym.experiments.results import Evaluation, Summary
 
 OVERVIEW_EPISODES = 10
 """How many episodes the one video shows that shows several."""
@@ -33,15 +33,24 @@ def results_table(evaluation: Evaluation) -> Table:
     for row in evaluation.summaries():
         table.add_row(
             row.agent,
-            f"{row.successes} of {row.episodes}",
-            f"{row.low:.0%} to {row.high:.0%}",
-            f"{row.near:.0%}",
-            f"{row.median_distance * 100:.1f} cm",
+            *_outcome(row),
             f"{row.seconds:.3f}",
             _p_value(row.p_value),
             style="bold" if row.agent == evaluation.agent else None,
         )
     return table
+
+
+def _outcome(row: Summary) -> list[str]:
+    """Return success, its interval, the share that ended near, and the median distance."""
+    if not row.known:
+        return ["unknown"] * 4
+    return [
+        f"{row.successes} of {row.episodes}",
+        f"{row.low:.0%} to {row.high:.0%}",
+        f"{row.near:.0%}",
+        f"{row.median_distance * 100:.1f} cm",
+    ]
 
 
 def _p_value(value: float | None) -> str:
@@ -67,7 +76,7 @@ def write_report(evaluation: Evaluation, folder: Path, *, videos: int) -> Path:
         name: [r.to_json() for r in records] for name, records in evaluation.records.items()
     }
     _write_json(folder / "episodes.json", episodes)
-    _write_json(folder / "table.json", [asdict(row) for row in summaries])
+    _write_json(folder / "table.json", [_json(row) for row in summaries])
     with (folder / "table.txt").open("w", encoding="utf-8") as file:
         Console(file=file, width=110).print(results_table(evaluation))
     shown = evaluation.counted(evaluation.agent)[:videos]
@@ -89,6 +98,10 @@ def show_results(console: Console, evaluation: Evaluation, folder: Path) -> None
         path = (folder / file).resolve()
         if path.exists():
             console.print(f"{name}  {path}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _json(row: Summary) -> dict[str, Any]:
+    return asdict(row) if row.known else asdict(row) | {"median_distance": None}
 
 
 def _write_json(path: Path, value: Any) -> None:

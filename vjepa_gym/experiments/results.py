@@ -42,6 +42,11 @@ class Summary:
     seconds: float
     p_value: float | None
 
+    @property
+    def known(self) -> bool:
+        """Whether anybody can tell how it ended: of a photograph nobody knows the pose."""
+        return not np.isnan(self.median_distance)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:

@@ -56,9 +56,9 @@ class EpisodeRecord:
             "solved_at_start": self.solved_at_start,
             "rejected": self.rejected,
             "variation": {name: np.round(v, 5).tolist() for name, v in self.variation.items()},
-            "initial_distance": float(self.distances[0]),
-            "final_distance": float(self.distances[-1]),
-            "distances": self.distances.round(5).tolist(),
+            "initial_distance": _or_none(self.distances[0]),
+            "final_distance": _or_none(self.distances[-1]),
+            "distances": [_or_none(distance) for distance in self.distances.round(5)],
             "actions": self.actions.round(5).tolist(),
             "seconds": self.seconds.round(5).tolist(),
         }
@@ -153,6 +153,11 @@ def _run_together(
         )
         for i, seed in enumerate(seeds)
     ]
+
+
+def _or_none(distance: float) -> float | None:
+    """Return a distance, None if it is not known: JSON has no word for that."""
+    return None if np.isnan(distance) else float(distance)
 
 
 def _expert(info: dict[str, Any]) -> dict[str, Any]:

@@ -15,12 +15,15 @@ from vjepa_gym.experiments.jobs.collect import CollectConfig, run_collect
 from vjepa_gym.experiments.jobs.demo import DemoConfig, folder_name, run_demo
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig, OnEpisode, run_evaluate
 from vjepa_gym.experiments.jobs.gates import GatesConfig, run_gates
+from vjepa_gym.experiments.jobs.goal import GoalConfig, run_goal
 from vjepa_gym.experiments.jobs.pretrain import PretrainConfig, run_pretrain
 from vjepa_gym.experiments.jobs.train import TrainConfig, run_train
 from vjepa_gym.experiments.progress import progress, size
 from vjepa_gym.experiments.report import show_results
 from vjepa_gym.experiments.results import Evaluation
 from vjepa_gym.experiments.rollout import EpisodeRecord
+from vjepa_gym.experiments.settings import EnvConfig
+from vjepa_gym.goal_file import GoalFile, read_goal
 from vjepa_gym.learning.training import OnStep
 from vjepa_gym.world_models.gates import Gates
 
@@ -42,6 +45,9 @@ def run(experiment: ExperimentConfig, folder: Path) -> None:
             show_results(RESULTS, evaluate(experiment, job, folder), folder)
         case CollectConfig() as job:
             collect(job)
+        case GoalConfig() as job:
+            made = run_goal(job, experiment.env, folder)
+            RESULTS.print("Nothing was saved." if made is None else f"The goal is in {job.file}.")
         case PretrainConfig() as job:
             with _training("pretrain", job.training.steps) as on_step:
                 run_pretrain(job, on_step)
@@ -75,21 +81,43 @@ def collect(job: CollectConfig) -> None:
 def evaluate(experiment: ExperimentConfig, job: EvaluateConfig, folder: Path) -> Evaluation:
     """Evaluate the agent of an experiment and its controls, showing how far it is."""
     factory = Factory(experiment.world_model)
+    where, options, seeds = experiment.env, None, None
+    if job.goal:
+        goal = read_goal(job.goal)
+        where, seeds = goal_scene(goal, experiment.env)
+        options = goal.reset_options(where.image_size)
+        where.options["horizon"] = sum(goal.steps)
     (name,) = [name for name, kind in GROUPS["agent"].items() if type(experiment.agent) is kind]
     controls = factory.controls(job.controls, experiment.agent, job.first_seed)
-    envs = environments(experiment.env, job.num_envs, processes=job.processes)
+    envs = environments(where, job.num_envs if seeds is None else 1, processes=job.processes)
     agents = {name: factory.agent(experiment.agent, envs), **controls}
-    with closing(envs), _episodes("evaluate", job.episodes * len(agents)) as on_episode:
+    episodes = job.episodes if seeds is None else len(seeds)
+    with closing(envs), _episodes("evaluate", episodes * len(agents)) as on_episode:
         return run_evaluate(
             job,
             envs=envs,
             agents=agents,
             folder=folder,
-            title=f"{experiment.env.id}: {name}",
+            title=f"{where.id}: {name}",
+            seeds=seeds,
+            options=options,
             facts=factory.facts(experiment.agent),
             configuration=asdict(experiment),
             on_episode=on_episode,
         )
+
+
+def goal_scene(goal: GoalFile, env: EnvConfig) -> tuple[EnvConfig, list[int] | None]:
+    """Return the environment that a goal belongs to, and the seed of its one episode.
+
+    A photograph belongs to none: `env` and the job's seeds are taken.
+    """
+    if goal.scene is None:
+        return env, None
+    options = {**goal.scene.options, "variation": dict(goal.scene.variation)}
+    return EnvConfig(id=goal.scene.env, image_size=env.image_size, options=options), [
+        goal.scene.seed
+    ]
 
 
 @contextmanager

@@ -133,7 +133,7 @@ class Cockpit:
         columns, lines = size.columns or 80, size.lines or 24
         image = status.image if self._pictures else None
         drawn = layout(status, image, columns=columns, lines=lines, footer=self._footer)
-        ends = f"{PLAIN}{CLEAR_LINE}\r\n"
+        ends = f"{PLAIN}{CLEAR_LINE}\n"
         self._output.write(TO_TOP + ends.join(drawn) + PLAIN + CLEAR_LINE + CLEAR_REST)
         self._output.flush()
 

@@ -23,8 +23,8 @@ JOINT_SPEED, EFFORT = 2.1, 0.7
 """No joint turns faster [rad/s], none accelerates with more than this share of its torque."""
 PEAK_SPEED, PEAK_ACCELERATION = 1.875, 5.774
 """Of a set-point that goes from 0 to 1 in a second."""
-SHORTEST = 0.1
-"""The set-point travels at least this long [s]."""
+SHORTEST, LONGEST = 0.1, 0.95
+"""The set-points travel at least and at most this long [s]."""
 SETTLING = 0.05
 """Then it stays, while the arm comes to rest [s]."""
 LOOK = 10
@@ -48,7 +48,7 @@ class Move:
             or of the workspace.
         contact: Whether the arm, the hand or what it holds touched anything on the way, other than
             what is between the fingers.
-        joint_limit: Whether no joint angles lead to where the command does.
+        joint_limit: Whether no joint angles lead to where the command does, or none soon enough.
         seconds: How long the move took.
     """
 
@@ -167,19 +167,15 @@ class SimulatedArm:
         command, clipped = clip_action(action)
         start, begin = self._measured()
         closed = self.gripper.closedness(self.data)
-        rotation = kinematics.rotation_matrix(command[3:6].astype(np.float64))
-        if self._touching(self.data):
-            # An arm that presses on something would be tilted further by every move.
-            rotation = rotation @ self._inverse.forward(self.data.ctrl[self._servos])[1]
-            command[3:6] = kinematics.euler_angles(rotation @ begin.T)
-        else:
-            rotation = rotation @ begin
-        target, held_back = self._within_workspace(start + command[:3], rotation)
-        command[:3] = target - start
-        joints, error = self._inverse.solve(self.data.ctrl[self._servos], target, rotation)
+        target, rotation, held_back = self._aim(command)
+        before = self.data.ctrl[self._servos]
+        joints, error = self._inverse.solve(before, target, rotation)
         # The hand is told where to go, not how far: measured closedness stops at what it holds.
         closedness = float(np.clip(self.closedness + command[6], 0.0, 1.0))
         travel = seconds or self._travel_time(command, joints, closedness)
+        hurry = travel / LONGEST if seconds is None else 0.0
+        if hurry > 1.0:
+            joints, travel = before + (joints - before) / hurry, LONGEST
         steps = math.ceil((seconds or travel + SETTLING) / self.model.opt.timestep - 1e-6)
         contact = self._follow(joints, closedness, travel, steps)
         end, turned = self._measured()
@@ -189,9 +185,26 @@ class SimulatedArm:
             achieved=np.array([*moved, self.gripper.closedness(self.data) - closed], np.float32),
             clipped=clipped or held_back,
             contact=contact,
-            joint_limit=error > MISSED,
+            joint_limit=error > MISSED or hurry > 1.0,
             seconds=steps * self.model.opt.timestep,
         )
+
+    def _aim(self, command: Action) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Return where the flange is to go, how turned, and whether the workspace held it back.
+
+        What is really commanded is written to `command`.
+        """
+        start, begin = self._measured()
+        rotation = kinematics.rotation_matrix(command[3:6].astype(np.float64))
+        if self._touching(self.data):
+            # An arm that presses on something would be tilted further by every move.
+            rotation = rotation @ self._inverse.forward(self.data.ctrl[self._servos])[1]
+            command[3:6] = kinematics.euler_angles(rotation @ begin.T)
+        else:
+            rotation = rotation @ begin
+        target, held_back = self._within_workspace(start + command[:3], rotation)
+        command[:3] = target - start
+        return target, rotation, held_back
 
     def _measured(self) -> tuple[np.ndarray, np.ndarray]:
         """Return position [m] and rotation of the flange."""

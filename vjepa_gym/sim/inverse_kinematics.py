@@ -55,7 +55,7 @@ class InverseKinematics:
         """
         joints = best = np.array(start)
         nearest, since = np.inf, 0
-        jacobian, error = np.empty((6, 7)), np.empty(6)
+        jacobian, error, solution = np.empty((6, 7)), np.empty(6), np.empty(6)
         for i in range(ITERATIONS):
             there, turned = self.forward(joints)
             error[:3] = position - there
@@ -69,7 +69,10 @@ class InverseKinematics:
             home = HOMING * (HOME - joints)
             square = jacobian @ jacobian.T
             square.flat[::7] += DAMPING
-            step = jacobian.T @ np.linalg.solve(square, error - jacobian @ home) + home
+            # Not LAPACK, which may wake threads for six equations.
+            mujoco.mju_cholFactor(square, 0.0)
+            mujoco.mju_cholSolve(solution, square, error - jacobian @ home)
+            step = jacobian.T @ solution + home
             step *= min(1.0, LARGEST / np.abs(step).max())
             joints = np.minimum(np.maximum(joints + step, self._low), self._high)
         return best, float(nearest)

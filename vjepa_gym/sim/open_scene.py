@@ -1,5 +1,6 @@
 """A scene that is open: compiled, with its arm, its look and what draws it."""
 
+import ctypes
 from typing import Any
 
 import mujoco
@@ -9,6 +10,7 @@ from numpy.typing import ArrayLike
 from vjepa_gym.errors import UnknownNameError
 from vjepa_gym.sim.arm import SimulatedArm
 from vjepa_gym.sim.looks import Look
+from vjepa_gym.sim.osc import OSCArm
 from vjepa_gym.sim.panda import HOME
 from vjepa_gym.sim.rendering import Renderer
 from vjepa_gym.sim.scene import SceneConfig, load_scene, parking
@@ -22,7 +24,8 @@ class OpenScene:
         self.config, self.shapes = config, config.shapes
         self.model = load_scene(config)
         self.data = mujoco.MjData(self.model)
-        self.arm = SimulatedArm(self.model, self.data, config.gripper)
+        kind = SimulatedArm if config.actuation == "servo" else OSCArm
+        self.arm = kind(self.model, self.data, config.gripper)
         self.look = Look(self.model, config.lab.light)
         self._renderer: Renderer | None = None
         self._bodies = {name: self.model.body(name).id for name in self.shapes}
@@ -56,8 +59,7 @@ class OpenScene:
     def rest(self) -> None:
         """Put the arm at home with its hand open, and every object away."""
         self.data.qpos[self._arm] = HOME
-        if self.config.actuation == "servo":
-            self.data.ctrl[self._servos] = HOME
+        self.data.ctrl[self._servos] = HOME if self.config.actuation == "servo" else 0.0
         self.arm.gripper.place(self.data, 0.0)
         self.arm.closedness = 0.0
         for place, name in zip(parking(), self.shapes, strict=False):
@@ -76,3 +78,13 @@ class OpenScene:
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+
+
+def give_memory_back() -> None:
+    """Have the system take back what closed scenes used.
+
+    The C library keeps it otherwise, in pieces between which the next scene does not fit.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -14,7 +14,7 @@ from vjepa_gym.sim import labs
 from vjepa_gym.sim.arm import SimulatedArm
 from vjepa_gym.sim.cameras import CAMERAS, CameraPose, calibration
 from vjepa_gym.sim.objects import ObjectSet, Prop
-from vjepa_gym.sim.open_scene import OpenScene
+from vjepa_gym.sim.open_scene import OpenScene, give_memory_back
 from vjepa_gym.sim.scene import Actuation, SceneConfig
 from vjepa_gym.types import Image
 
@@ -268,7 +268,7 @@ class World:
 
     def close(self) -> None:
         """Give the drawing contexts back; a world can be looked at again afterwards."""
-        for scene in self._open.values():
+        for scene in (self._scene, *self._open.values()):
             scene.close()
 
     def _opened(self, objects: str | ObjectSet | None, distractors: int) -> OpenScene:
@@ -285,6 +285,7 @@ class World:
         self._open.move_to_end(key)
         while len(self._open) > MOST_OPEN:
             self._open.popitem(last=False)[1].close()
+            give_memory_back()
         return self._open[key]
 
 

@@ -134,7 +134,7 @@ def test_holding_still_never_succeeds(task, world):
 def test_an_object_that_fell_over_can_be_grasped(world):
     task = Grasp("cup")
     task.begin(world, np.random.default_rng(0), THERE)
-    world.put("cup", [0.52, 0.05, 0.09])
+    world.put("cup", np.array([0.52, 0.05, 0.09]))
     world.data.joint("cup").qpos[3:] = [np.sqrt(0.5), 0.5, 0.5, 0.0]
     world.settle(0.5)
     assert world.tilt("cup") > 1.5

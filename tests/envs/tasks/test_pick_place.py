@@ -31,7 +31,7 @@ def placed(task, world):
 def stand(task, world, place, height=0.0):
     """Put the object down somewhere, the hand being out of the way."""
     world.arm.place(world.arm.flange_at(np.array([0.5, 0.0, 0.4])))
-    world.put(task.target, [*place, world.objects[task.target].height / 2 + height])
+    world.put(task.target, np.array([*place, world.objects[task.target].height / 2 + height]))
     world.settle()
 
 
@@ -146,8 +146,10 @@ def test_what_stands_on_something_else_is_not_on_the_table(world):
     task.begin(world, np.random.default_rng(0), THERE)
     x, y = task.desired_goal(world)[:2]
     stand(task, world, (0.65, 0.2))
-    world.put("cup", [x, y, world.objects["cup"].height / 2])
-    world.put("box", [x, y, world.objects["cup"].height + world.objects["box"].height / 2])
+    world.put("cup", np.array([x, y, world.objects["cup"].height / 2]))
+    world.put(
+        "box", np.array([x, y, world.objects["cup"].height + world.objects["box"].height / 2])
+    )
     world.settle(0.5)
     assert world.object_pose("box")[2] > 0.1
     assert not task.success(world)

@@ -70,7 +70,10 @@ class PickPlace:
         return views if len(self.steps) == 3 else int(views == 3)
 
     def expert(self, world: World) -> Action:
-        """Return the next move of picking up, carrying, lowering, letting go, going up."""
+        """Return the next move of picking up, carrying, lowering, letting go, going up.
+
+        What fell over is not set upright again.
+        """
         if self._placed(world):
             return let_go(world, self._name)
         if world.grasped(self._name) and world.arm.closedness > 0.0:

@@ -1,6 +1,6 @@
 """How often an agent succeeds, with intervals, beside controls on the same seeds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,9 @@ class EvaluateConfig:
     """A distance to the goal that is reported beside success [m]."""
     videos: int = 50
     """Of how many episodes to keep a video."""
+    goal: str = ""
+    """A goal file that `vjepa-gym goal` made, instead of the task's own goals. One that was made in
+    simulation brings its environment and its seed with it, so that there is one episode."""
 
     def __post_init__(self) -> None:
         for name in ("episodes", "num_envs"):
@@ -124,6 +127,8 @@ def run_evaluate(
     agents: Mapping[str, Agent],
     folder: Path,
     title: str,
+    seeds: Sequence[int] | None = None,
+    options: dict[str, Any] | None = None,
     facts: Mapping[str, Any] | None = None,
     configuration: Mapping[str, Any] | None = None,
     on_episode: OnEpisode | None = None,
@@ -136,11 +141,14 @@ def run_evaluate(
         agents: The agent under test first, then its controls.
         folder: Where the report goes; its page is `index.html`.
         title: What is evaluated.
+        seeds: Of the episodes; those of `config` by default.
+        options: Given to every reset.
         facts: What is known about the model, for the page.
         configuration: What the run was told, for the page; `config` by default.
         on_episode: Called after each episode.
     """
-    seeds = range(config.first_seed, config.first_seed + config.episodes)
+    if seeds is None:
+        seeds = range(config.first_seed, config.first_seed + config.episodes)
     first = next(iter(agents))
     records: dict[str, list[EpisodeRecord]] = {}
     for name, agent in agents.items():
@@ -149,6 +157,7 @@ def run_evaluate(
             agent,
             seeds,
             record_frames=name == first and config.videos > 0,
+            options=options,
             on_episode=partial(on_episode, name) if on_episode else None,
         )
     evaluation = Evaluation(
