@@ -24,7 +24,10 @@ def import_alone(module: str) -> tuple[float, list[str]]:
     return tuple(json.loads(run.stdout))
 
 
-@pytest.mark.parametrize("module", ["vjepa_gym", "vjepa_gym.spaces", "vjepa_gym.experiments.cli"])
+@pytest.mark.parametrize(
+    "module",
+    ["vjepa_gym", "vjepa_gym.spaces", "vjepa_gym.goal_file", "vjepa_gym.experiments.cli"],
+)
 def test_nothing_heavy_is_imported_before_it_is_needed(module):
     _, heavy = import_alone(module)
     assert heavy == []

@@ -56,6 +56,7 @@ def record_episode(env: gym.Env, behaviour: str, *, seed: int, steps: int) -> Ep
             "env": env.spec.id if env.spec else type(tabletop.task).__name__,
             "lab": lab_name(tabletop.world.lab),
             "gripper": tabletop.world.gripper,
+            "tool_offset": tabletop.world.arm.gripper.tcp,
             "objects": list(tabletop.world.objects),
             "goal": info["goal"]["poses"].tolist(),
             "variation": {name: np.asarray(v).tolist() for name, v in info["variation"].items()},

@@ -86,7 +86,6 @@ def evaluate(experiment: ExperimentConfig, job: EvaluateConfig, folder: Path) ->
         goal = read_goal(job.goal)
         where, seeds = goal_scene(goal, experiment.env)
         options = goal.reset_options(where.image_size)
-        where.options["horizon"] = sum(goal.steps)
     (name,) = [name for name, kind in GROUPS["agent"].items() if type(experiment.agent) is kind]
     controls = factory.controls(job.controls, experiment.agent, job.first_seed)
     envs = environments(where, job.num_envs if seeds is None else 1, processes=job.processes)
@@ -114,10 +113,9 @@ def goal_scene(goal: GoalFile, env: EnvConfig) -> tuple[EnvConfig, list[int] | N
     """
     if goal.scene is None:
         return env, None
-    options = {**goal.scene.options, "variation": dict(goal.scene.variation)}
-    return EnvConfig(id=goal.scene.env, image_size=env.image_size, options=options), [
-        goal.scene.seed
-    ]
+    scene = goal.scene
+    where = EnvConfig(id=scene.env, image_size=env.image_size, options=scene.keywords())
+    return where, [scene.seed]
 
 
 @contextmanager

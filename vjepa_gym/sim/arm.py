@@ -12,7 +12,7 @@ from vjepa_gym import kinematics
 from vjepa_gym.errors import InvalidActionError, WorkspaceError
 from vjepa_gym.sim.grippers import gripper_named
 from vjepa_gym.sim.inverse_kinematics import InverseKinematics
-from vjepa_gym.sim.panda import DAMPING, FLANGE_TO_TCP, HOME, MAX_TORQUE, STIFFNESS
+from vjepa_gym.sim.panda import DAMPING, HOME, MAX_TORQUE, STIFFNESS
 from vjepa_gym.sim.touching import Touching
 from vjepa_gym.spaces import WORKSPACE_HIGH, WORKSPACE_LOW, clip_action
 from vjepa_gym.types import Action, Pose
@@ -269,9 +269,3 @@ class SimulatedArm:
         tool = position + self.gripper.tcp * rotation[:, 2]
         back = np.minimum(np.maximum(tool, WORKSPACE_LOW), WORKSPACE_HIGH) - tool
         return position + back, bool(np.abs(back).max() > 1e-4)
-
-
-def tool_centre(pose: Pose) -> np.ndarray:
-    """Return the tool centre [m] of a Panda hand at `pose`; `SimulatedArm` knows its own hand's."""
-    down = kinematics.rotation_matrix(np.asarray(pose[..., 3:6], np.float64))[..., 2]
-    return pose[..., :3] + FLANGE_TO_TCP * down

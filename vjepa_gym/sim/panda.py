@@ -5,14 +5,13 @@ from typing import Literal
 import mujoco
 import numpy as np
 
-from vjepa_gym.sim.assets import assets as assets
-from vjepa_gym.sim.grippers import PandaHand, gripper_named
+from vjepa_gym.sim.assets import assets
+from vjepa_gym.sim.grippers import gripper_named
 
 HOME = np.array([0.0, -np.pi / 5, 0.0, -4 * np.pi / 5, 0.0, 3 * np.pi / 5, 0.0])
 """Joint angles in which DROID's episodes begin [rad] (droid/robot_env.py)."""
 LINK7_TO_FLANGE = (0.0, 0.0, 0.107)
 """The flange, panda_link8, in the frame of panda_link7 [m] (Franka's URDF)."""
-FLANGE_TO_TCP = PandaHand.tcp
 
 STIFFNESS = np.array([4500.0, 4500, 3500, 3500, 2000, 2000, 2000])
 DAMPING = np.array([225.0, 225, 175, 175, 100, 100, 100])
