@@ -73,11 +73,14 @@ def test_every_recipe_of_the_documentation_is_an_example_that_runs():
 
 
 def test_the_python_of_the_readme_runs(model, monkeypatch, capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    expert, plan = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     load = vjepa2_ac.load_world_model
     monkeypatch.setattr(vjepa2_ac, "load_world_model", lambda name: load(model))
-    exec(compile(code, "README.md", "exec"), {})
-    assert "distance to the goal [m]: [" in capsys.readouterr().out
+    exec(compile(expert, "README.md", "exec"), {})
+    exec(compile(plan, "README.md", "exec"), {})
+    said = capsys.readouterr().out
+    assert "placed: True" in said
+    assert "distance to the goal [m]: [" in said
 
 
 def test_every_command_of_the_readme_composes(monkeypatch, tmp_path):

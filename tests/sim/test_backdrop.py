@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from vjepa_gym.sim.backdrop import Piece, add_backdrop
-from vjepa_gym.sim.labs import Lab
-from vjepa_gym.sim.world import World
+from vjepa_gym.sim.cameras import LEFT
+from vjepa_gym.sim.rendering import Renderer
 
 RED = Piece(position=(0.3, -0.9, 0.0), size=(0.6, 0.2, 0.6), rgb=(0.9, 0.1, 0.1))
 GREEN = Piece(position=(-0.6, -0.9, 0.0), size=(0.5, 0.2, 0.6), rgb=(0.1, 0.8, 0.1))
@@ -43,11 +43,17 @@ def test_no_pieces_are_no_geom():
 
 
 def test_each_piece_has_its_colour():
-    world = World(image_size=64, lab=Lab(backdrop=(RED, GREEN)))
-    red, green, blue = world.image()[:24].astype(int).transpose(2, 0, 1)
+    spec = mujoco.MjSpec()
+    add_backdrop(spec, [RED, GREEN])
+    LEFT.add_to(spec, "left")
+    model = spec.compile()
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    renderer = Renderer(model, 64)
+    red, green, blue = renderer.render(data)[:32].astype(int).transpose(2, 0, 1)
+    renderer.close()
     assert ((red > 3 * green) & (red > 3 * blue)).sum() > 50
     assert ((green > 3 * red) & (green > 3 * blue)).sum() > 50
-    world.close()
 
 
 def _volume(vertices, faces):

@@ -18,6 +18,7 @@ JOBS = {
     "gates": "the offline checks that a model should pass before anyone plans with it",
     "goal": "make a goal by hand: drive the simulated arm, or take a frame or a photograph",
     "evaluate": "measure how often an agent succeeds, with intervals",
+    "benchmark": "measure how fast the simulator is, against robosuite itself in the same run",
 }
 """What can be run, and what one gets from it."""
 
@@ -31,6 +32,7 @@ Examples
   vjepa-gym demo
   vjepa-gym collect job.root=data/mine job.episodes=500
   vjepa-gym evaluate agent=planning agent.planner=fast world_model=tiny
+  vjepa-gym evaluate agent=expert env=pick_place_cup env.lab=test
   vjepa-gym evaluate -m agent=planning,random          every combination, one after another
 
 vjepa-gym <job> --help        every key of that job, its default and its meaning
@@ -96,4 +98,11 @@ def _job_and_overrides(words: list[str]) -> tuple[str | None, list[str]]:
         return None, words
     if first not in JOBS:
         raise UnknownNameError("job", first, JOBS)
-    return first, words[1:]
+    return first, [_spelled_out(first, word) for word in words[1:]]
+
+
+def _spelled_out(job: str, word: str) -> str:
+    """Return `job.what=simulator` for the `simulator` of `vjepa-gym benchmark simulator`."""
+    if job != "benchmark" or word.startswith("-") or "=" in word or word in HELP_WORDS:
+        return word
+    return f"job.what={word}"

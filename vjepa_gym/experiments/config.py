@@ -13,6 +13,7 @@ from omegaconf import MISSING
 
 from vjepa_gym.agents.cem import PLANNERS
 from vjepa_gym.envs import SHORT
+from vjepa_gym.experiments.jobs.benchmark import BenchmarkConfig
 from vjepa_gym.experiments.jobs.collect import CollectConfig
 from vjepa_gym.experiments.jobs.demo import DemoConfig
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig
@@ -56,6 +57,7 @@ GROUPS: Mapping[str, Mapping[str, Any]] = {
         "gates": GatesConfig,
         "goal": GoalConfig,
         "evaluate": EvaluateConfig,
+        "benchmark": BenchmarkConfig,
     },
     "env": {name: EnvConfig(id=env_id) for name, env_id in SHORT.items()},
     "world_model": {

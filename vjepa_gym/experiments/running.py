@@ -9,8 +9,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from vjepa_gym.experiments.benchmark_report import HEAD
 from vjepa_gym.experiments.config import GROUPS, ExperimentConfig
 from vjepa_gym.experiments.factory import Factory, environments
+from vjepa_gym.experiments.jobs.benchmark import BenchmarkConfig, run_benchmark
 from vjepa_gym.experiments.jobs.collect import CollectConfig, run_collect
 from vjepa_gym.experiments.jobs.demo import DemoConfig, folder_name, run_demo
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig, OnEpisode, run_evaluate
@@ -45,6 +47,8 @@ def run(experiment: ExperimentConfig, folder: Path) -> None:
             show_results(RESULTS, evaluate(experiment, job, folder), folder)
         case CollectConfig() as job:
             collect(job)
+        case BenchmarkConfig() as job:
+            benchmark(job, folder)
         case GoalConfig() as job:
             made = run_goal(job, experiment.env, folder)
             RESULTS.print("Nothing was saved." if made is None else f"The goal is in {job.file}.")
@@ -76,6 +80,17 @@ def collect(job: CollectConfig) -> None:
         f"{job.root}: {there.found + there.recorded} episodes, {there.recorded} of them new,"
         f" {there.successes} successful, {size(there.bytes)}."
     )
+
+
+def benchmark(job: BenchmarkConfig, folder: Path) -> None:
+    """Measure how fast the simulator is, showing how far it is."""
+    with progress("benchmark", job.parts, "parts") as report:
+        found = run_benchmark(job, folder, lambda done, part: report(done, {"now": part}))
+    table = Table(*HEAD)
+    for row in found.rows():
+        table.add_row(*row)
+    RESULTS.print(table)
+    RESULTS.print(f"All of it is in {folder}.")
 
 
 def evaluate(experiment: ExperimentConfig, job: EvaluateConfig, folder: Path) -> Evaluation:
