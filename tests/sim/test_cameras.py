@@ -1,13 +1,9 @@
-from dataclasses import replace
-
 import mujoco
 import numpy as np
 import pytest
 
 from vjepa_gym import kinematics
 from vjepa_gym.sim.cameras import CAMERAS, LEFT, RIGHT, CameraPose, calibration
-from vjepa_gym.sim.labs import TRAIN
-from vjepa_gym.sim.scene import SceneConfig, load_scene
 from vjepa_gym.sim.world import World
 
 MAGENTA = [1.0, 0.0, 1.0, 1.0]
@@ -45,7 +41,9 @@ def test_fifty_four_centimetres_of_workspace_fill_seven_tenths_of_the_picture():
 
 @pytest.mark.parametrize("pose", [LEFT, CameraPose(azimuth=80.0, distance=0.9, fovy=50.0)])
 def test_a_compiled_camera_has_the_pose_it_was_composed_with(pose):
-    model = load_scene(SceneConfig(lab=replace(TRAIN, left=pose)))
+    spec = mujoco.MjSpec()
+    pose.add_to(spec, "left")
+    model = spec.compile()
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     measured = calibration(model, data, "left", 256)

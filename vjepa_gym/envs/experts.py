@@ -20,6 +20,8 @@ ROOM = 0.012
 """How much wider than the object the hand must be open before it goes down on it [m]."""
 SLACK = np.array([0.015, 0.012])
 """How far from where it should the hand may grip an object, sideways and up or down [m]."""
+EDGE = 0.025
+"""Gripped farther than this from where it should, an object is at the edge of the pads [m]."""
 ABOVE = 0.03
 """The tool centre waits this far above the top of what it is about to grip [m]: the finger tips,
 which reach 1 cm below it, are then clear."""
@@ -45,11 +47,20 @@ def toward(world: World, pose: Pose) -> Action:
     return np.clip(action, -ACTION_LIMIT, ACTION_LIMIT)
 
 
+def holds(world: World, name: str) -> bool:
+    """Return whether the hand has an object, and well enough unless it is in the air already."""
+    if world.arm.closedness == 0.0 or not world.grasped(name):
+        return False
+    above = world.object_pose(name)[2] - world.objects[name].height / 2
+    return bool(above > 0.01 or np.linalg.norm(_to_grip(world, name)[:2]) < EDGE)
+
+
 def pick(world: World, name: str) -> Action:
     """Return the next move of an open hand that goes above an object, down on it, and closes."""
-    goal, arm = grip_pose(world, name), world.arm
-    shape = world.objects[name]
-    offset = arm.tool_centre(goal) - arm.tool
+    goal, arm, shape = grip_pose(world, name), world.arm, world.objects[name]
+    if arm.closedness > 0.0 and world.grasped(name):
+        return _shift(world, np.zeros(3), -arm.closedness)
+    offset = _to_grip(world, name)
     turn = np.abs(difference(arm.pose, goal)[3:6]).max()
     room = arm.gripper.width(arm.closedness) - shape.grip_width
     aside, up = float(np.linalg.norm(offset[:2])), abs(float(offset[2]))
@@ -98,6 +109,12 @@ def grip_pose(world: World, name: str) -> Pose:
     # What has fallen over is gripped at its middle.
     higher = (shape.grip_height - shape.height / 2) * (up[2] > LIES)
     return world.arm.flange_at(position + higher * up, yaw=_hand_yaw(world, name))
+
+
+def _to_grip(world: World, name: str) -> Float[np.ndarray, "3"]:
+    """Return the way from the tool centre to where it would grip an object [m]."""
+    arm = world.arm
+    return (arm.tool_centre(grip_pose(world, name)) - arm.tool).astype(np.float64)
 
 
 def _close(world: World) -> Action:

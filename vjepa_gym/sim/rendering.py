@@ -22,8 +22,8 @@ NOT_DRAWN = (
     mujoco.mjtRndFlag.mjRND_REFLECTION,
 )
 GROUND = 0.5
-"""What does not move and is larger than this casts no shadow [m]: tables and walls lie behind
-everything that could receive one."""
+"""What does not move and is larger than this casts no shadow [m]: tables, walls and backdrops lie
+behind everything that could receive one."""
 NO_SHADOW = int(mujoco.mjtCatBit.mjCAT_DECOR)
 """The category of geoms that MuJoCo's shadow map leaves out."""
 
@@ -97,7 +97,8 @@ def _casts_shadow(model: mujoco.MjModel) -> list[bool]:
     largest = np.zeros(model.nbody)
     np.maximum.at(largest, model.geom_bodyid[mesh], size[mesh])
     small_part = mesh & (size < largest[model.geom_bodyid])
-    return (~(still & ~mesh & (size > GROUND)) & ~small_part).tolist()
+    robot = mesh & (model.geom_bodyid > 0)
+    return (~(still & ~robot & (size > GROUND)) & ~small_part).tolist()
 
 
 def _open(model: mujoco.MjModel, size: int) -> tuple[Any, mujoco.MjrContext]:

@@ -199,7 +199,7 @@ def _light(spec: mujoco.MjSpec, light: labs.Light) -> None:
     spec.visual.global_.offwidth = spec.visual.global_.offheight = 1280
     # The shadow map covers what the camera sees, and no more.
     spec.stat.center, spec.stat.extent = [0.4, 0.0, 0.2], 1.0
-    spec.visual.map.shadowclip = 1.0
+    spec.visual.map.shadowclip = 0.8
     spec.visual.map.znear, spec.visual.map.zfar = 0.05, 8.0
 
 

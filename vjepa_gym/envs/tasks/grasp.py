@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float32
 
-from vjepa_gym.envs.experts import carry, grip_pose, pick
+from vjepa_gym.envs.experts import carry, grip_pose, holds, pick
 from vjepa_gym.envs.placement import ANYWHERE, Placement
 from vjepa_gym.envs.tasks import holding
 from vjepa_gym.envs.tasks.holding import FOLLOWS, TEST_LIFT
@@ -53,7 +53,7 @@ class Grasp:
 
     def expert(self, world: World) -> Action:
         """Return the next move of picking the object up, or of holding it there."""
-        if world.grasped(self._name) and world.arm.closedness > 0.0:
+        if holds(world, self._name):
             return carry(world, self._name, self._goal)
         return pick(world, self._name)
 

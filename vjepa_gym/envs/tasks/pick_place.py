@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float32
 
-from vjepa_gym.envs.experts import CLEARANCE, RETREAT, carry, grip_pose, let_go, pick
+from vjepa_gym.envs.experts import CLEARANCE, RETREAT, carry, grip_pose, holds, let_go, pick
 from vjepa_gym.envs.placement import ANYWHERE, Placement
 from vjepa_gym.envs.tasks import holding
 from vjepa_gym.envs.tasks.starts import begin_picking
@@ -76,7 +76,7 @@ class PickPlace:
         """
         if self._placed(world):
             return let_go(world, self._name)
-        if world.grasped(self._name) and world.arm.closedness > 0.0:
+        if holds(world, self._name):
             return carry(world, self._name, self._goal)
         return pick(world, self._name)
 

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float32
 
-from vjepa_gym.envs.experts import carry, pick
+from vjepa_gym.envs.experts import carry, holds, pick
 from vjepa_gym.envs.placement import (
     ANYWHERE,
     REGION_HIGH,
@@ -67,7 +67,7 @@ class ReachWithObject:
 
     def expert(self, world: World) -> Action:
         """Return the move towards the goal; what has been dropped is picked up first."""
-        if world.grasped(self._name) and world.arm.closedness > 0.0:
+        if holds(world, self._name):
             return carry(world, self._name, self._goal)
         return pick(world, self._name)
 
