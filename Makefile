@@ -6,10 +6,10 @@ READY := $(VENV)/.set-up
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format build
+.PHONY: help setup demo test test-long check format build
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
 
 setup: $(READY)  ## the virtual environment, pinned packages and OpenGL; done by the others as well
 
@@ -18,11 +18,14 @@ $(READY): pyproject.toml constraints.txt scripts/set_up.sh
 	@scripts/set_up.sh $(VENV)
 	@touch $@
 
-demo: $(READY)  ## the shipped model reaches for goal images in MuJoCo
+demo: $(READY)  ## the shipped model does what goal images show, in MuJoCo
 	@$(BIN)/vjepa-gym demo
 
 test: $(READY)  ## all tests, on the CPU, without a network
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term
+
+test-long: $(READY)  ## what takes many minutes, at full count
+	$(BIN)/python -m pytest -s tests/long
 
 check: $(READY)  ## style, types, and who imports whom
 	$(BIN)/ruff check .

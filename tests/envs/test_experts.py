@@ -3,7 +3,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from vjepa_gym.envs.experts import grip_pose, let_go, pick, toward
+from vjepa_gym.envs.experts import grip_pose, holds, let_go, pick, toward, way_to_grip
 from vjepa_gym.envs.tasks.grasp import Grasp
 from vjepa_gym.envs.tasks.pick_place import PickPlace
 from vjepa_gym.envs.tasks.reach import Reach
@@ -191,6 +191,21 @@ def test_a_hand_that_closed_on_nothing_opens_again(world):
         hand(world, closedness=0.75)
         world.put("box", np.array([0.5, 0.0, 0.035]))
         assert pick(world, "box")[6] == pytest.approx(-0.75)
+
+
+def test_what_is_held_at_the_edge_of_the_pads_is_gripped_anew(world):
+    lone(world, "box")
+    aside = np.array([0.02, 0.02, 0.0])
+    world.arm.place(world.arm.flange_at(np.array([0.5, 0.0, 0.04]) + aside))
+    hand(world, closedness=0.75)
+    assert world.grasped("box")
+    assert not holds(world, "box")
+    opening = pick(world, "box")
+    np.testing.assert_allclose(opening[:6], 0.0, atol=4e-3)
+    assert opening[6] == pytest.approx(-0.75)
+    while not holds(world, "box"):
+        world.arm.move(pick(world, "box"))
+    assert np.linalg.norm(way_to_grip(world, "box")) < 0.01
 
 
 def test_a_thin_thing_is_gripped_in_two_steps():

@@ -1,6 +1,8 @@
+import gc
 import hashlib
 import subprocess
 import sys
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -226,6 +228,19 @@ def test_a_task_that_the_expert_cannot_do_is_not_begun(env, monkeypatch):
     env.unwrapped.reset(seed=50, options={"goal_images": False})
     with pytest.raises(UnsolvableError, match="none of"):
         env.unwrapped.reset(seed=50)
+
+
+def test_resets_leave_nothing_behind(env):
+    def resident():
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+    seen = []
+    for seed in range(150):
+        env.unwrapped.reset(seed=seed, options={"goal_images": False})
+        if seed % 50 == 49:
+            seen.append(resident())
+    assert seen[-1] - seen[0] < 5.0  # MB; ten thousand in tests/long
 
 
 def test_every_id_is_ours_and_bad_ones_are_named():

@@ -52,7 +52,7 @@ def holds(world: World, name: str) -> bool:
     if world.arm.closedness == 0.0 or not world.grasped(name):
         return False
     above = world.object_pose(name)[2] - world.objects[name].height / 2
-    return bool(above > 0.01 or np.linalg.norm(_to_grip(world, name)[:2]) < EDGE)
+    return bool(above > 0.01 or np.linalg.norm(way_to_grip(world, name)[:2]) < EDGE)
 
 
 def pick(world: World, name: str) -> Action:
@@ -60,7 +60,7 @@ def pick(world: World, name: str) -> Action:
     goal, arm, shape = grip_pose(world, name), world.arm, world.objects[name]
     if arm.closedness > 0.0 and world.grasped(name):
         return _shift(world, np.zeros(3), -arm.closedness)
-    offset = _to_grip(world, name)
+    offset = way_to_grip(world, name)
     turn = np.abs(difference(arm.pose, goal)[3:6]).max()
     room = arm.gripper.width(arm.closedness) - shape.grip_width
     aside, up = float(np.linalg.norm(offset[:2])), abs(float(offset[2]))
@@ -111,7 +111,7 @@ def grip_pose(world: World, name: str) -> Pose:
     return world.arm.flange_at(position + higher * up, yaw=_hand_yaw(world, name))
 
 
-def _to_grip(world: World, name: str) -> Float[np.ndarray, "3"]:
+def way_to_grip(world: World, name: str) -> Float[np.ndarray, "3"]:
     """Return the way from the tool centre to where it would grip an object [m]."""
     arm = world.arm
     return (arm.tool_centre(grip_pose(world, name)) - arm.tool).astype(np.float64)

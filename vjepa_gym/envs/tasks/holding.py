@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Float32
 
-from vjepa_gym.envs.experts import grip_pose
+from vjepa_gym.envs.experts import way_to_grip
 from vjepa_gym.sim.world import World
 
 TEST_LIFT, FOLLOWS = 0.03, 0.02
@@ -32,8 +32,7 @@ def centre(world: World, name: str) -> Float32[np.ndarray, "3"]:
 
 def to_grip(world: World, name: str) -> float:
     """Return how far the tool centre is from where it would grip an object [m]."""
-    there = world.arm.tool_centre(grip_pose(world, name))
-    return float(np.linalg.norm(world.arm.tool - there))
+    return float(np.linalg.norm(way_to_grip(world, name)))
 
 
 def follows_a_lift(world: World, name: str) -> bool:
