@@ -33,8 +33,10 @@ GAP = 0.08
 """Distractors stand no nearer than this to anything, surface to surface [m]."""
 HAND_SIDE, HAND_BELOW = 0.07, 0.02
 """How far the open fingers reach from the tool centre, sideways and down, with some room [m]."""
+PALM_SIDE, PALM_ABOVE = 0.115, 0.04
+"""How far the hand itself reaches sideways, and how far above the tool centre it begins [m]."""
 TRIES = 300
-"""Drawings before a placement is given up; at worst, with four distractors, one in three fits."""
+"""Drawings before a placement is given up; at worst, with four distractors, one in five fits."""
 DARTS = 64
 """Places that are tried at once."""
 CORNERS = np.array(list(product([-1.0, 1.0], repeat=3)))
@@ -179,18 +181,17 @@ def scatter(
         rng: Draws where those stand that are not given.
         given: Where some stand.
         without: What does not stand there.
-        free: Places at which something is to be put down [m].
+        free: Places at which something given is to be put down [m].
         path: Points from one to the next of which the tool centre goes [m]; what stands on the
             table is clear of it, given things of its beginning.
     """
-    places = dict(given)
+    places, sizes = dict(given), {name: radius(world, name) for name in given}
     for name, place in given.items():
-        beginning = None if path is None else path[[0, 0]]
-        size = world.objects[name].height, radius(world, name)
-        if beginning is not None and not _clear(beginning, place[None, :2], *size).all():
+        height = world.objects[name].height
+        if path is not None and not _clear(path[[0, 0]], place[None, :2], height, sizes[name])[0]:
             return None
-    taken = [(place[:2], 0.0) for place in free]
-    taken += [(place[:2], radius(world, name)) for name, place in given.items()]
+    taken = [(place[:2], sizes[name]) for name, place in given.items()]
+    taken += [(place[:2], max(sizes.values(), default=0.0)) for place in free]
     for name, shape in world.objects.items():
         if name in given or name == without:
             continue
@@ -241,5 +242,7 @@ def _clear(path: np.ndarray, spots: np.ndarray, height: float, size: float) -> n
         along = end[:2] - begin[:2]
         share = (spots - begin[:2]) @ along / max(float(along @ along), 1e-9)
         nearest = begin[:2] + np.clip(share, 0.0, 1.0)[:, None] * along
-        clear &= np.linalg.norm(spots - nearest, axis=1) >= HAND_SIDE + size
+        tall = height > min(begin[2], end[2]) + PALM_ABOVE
+        room = (PALM_SIDE if tall else HAND_SIDE) + size
+        clear &= np.linalg.norm(spots - nearest, axis=1) >= room
     return clear

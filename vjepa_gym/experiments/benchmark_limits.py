@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from vjepa_gym.envs import REACH
+from vjepa_gym.envs import REACH, SHORT
 from vjepa_gym.envs.stock_robosuite import STEP_SECONDS, StockRobosuite
 from vjepa_gym.experiments.benchmark_report import Limit
 from vjepa_gym.experiments.timing import duration
@@ -22,10 +22,9 @@ SMALL, LARGE = 0.03, 0.075
 """Largest displacement of a move along each axis [m]."""
 
 
-def measure_resets(env_id: str, *, resets: int, image_size: int, seed: int) -> list[Limit]:
-    """Return the median time of resets without goal images, and the longest with them."""
-    task = env_id.partition("/")[2]
-    with closing(gym.make(env_id, image_size=image_size)) as env:
+def measure_resets(task: str, *, resets: int, image_size: int, seed: int) -> list[Limit]:
+    """Return the median time of a task's resets without goal images, and the longest with them."""
+    with closing(gym.make(SHORT[task], image_size=image_size)) as env:
         env.reset(seed=seed)  # opens the scene and what draws it
 
         def reset(number: int, *, goal_images: bool) -> float:

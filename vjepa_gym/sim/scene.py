@@ -203,9 +203,10 @@ def _light(spec: mujoco.MjSpec, light: labs.Light) -> None:
     spec.visual.map.znear, spec.visual.map.zfar = 0.05, 8.0
 
 
-def _key(config: SceneConfig) -> str:
-    """Return a name that changes with everything that the compiled scene depends on."""
-    modules = (
+# Read once, together with the code itself: a file may be edited while this process runs.
+SOURCES = [
+    inspect.getsource(module)
+    for module in (
         assets,
         backdrop,
         cameras,
@@ -218,11 +219,13 @@ def _key(config: SceneConfig) -> str:
         solids,
         textures,
     )
+] + [Path(__file__).read_text(encoding="utf-8")]
+
+
+def _key(config: SceneConfig) -> str:
+    """Return a name that changes with everything that the compiled scene depends on."""
     classes = {type(shape) for shape in config.shapes.values()}
-    sources = [inspect.getsource(module) for module in modules]
-    sources += sorted(map(_source, classes))
-    sources.append(Path(__file__).read_text(encoding="utf-8"))
-    parts = (*sources, repr(config), repr(config.shapes))
+    parts = (*SOURCES, *sorted(map(_source, classes)), repr(config), repr(config.shapes))
     versions = (mujoco.__version__, importlib.metadata.version("robosuite"))
     return hashlib.sha256("\0".join((*parts, *versions)).encode()).hexdigest()[:16]
 

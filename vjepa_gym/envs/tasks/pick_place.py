@@ -60,9 +60,9 @@ class PickPlace:
 
     def stage(self, world: World) -> int:
         """Return how far it has come: gripped, held near the place, placed and let go."""
-        free = not any(world.touches(self._name)) and holding.stands(world, self._name)
-        if free and self._aside(world) < PLACED:
-            views = 3 if holding.to_grip(world, self._name) > AWAY else 2
+        away = holding.to_grip(world, self._name) > AWAY and not any(world.touches(self._name))
+        if self._aside(world) < PLACED and holding.stands(world, self._name):
+            views = 3 if away else 2
         elif world.grasped(self._name):
             views = 2 if self._aside(world) < NEAR else 1
         else:

@@ -4,11 +4,11 @@ import os
 import platform
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from vjepa_gym.envs import IDS
+from vjepa_gym.envs import SHORT
 from vjepa_gym.errors import UnknownNameError
 from vjepa_gym.experiments.benchmark_report import PICTURE, Benchmark, draw_side_by_side
 from vjepa_gym.experiments.timing import one_core
@@ -34,6 +34,8 @@ class BenchmarkConfig:
     """Random moves of each kind whose ends are measured."""
     resets: int = 10
     """Resets of each task that are timed, with and without goal images."""
+    tasks: list[str] = field(default_factory=lambda: list(SHORT))
+    """Tasks whose resets are timed."""
     image_size: int = 128
     """Height and width of the picture at the end of each step [px]."""
     core: int = -1
@@ -44,6 +46,9 @@ class BenchmarkConfig:
     def __post_init__(self) -> None:
         if self.what not in SUBJECTS:
             raise UnknownNameError("subject of a benchmark", self.what, SUBJECTS)
+        for task in self.tasks:
+            if task not in SHORT:
+                raise UnknownNameError("task", task, SHORT)
         if min(self.rounds, self.moves, self.resets) < 1 or self.seconds <= 0:
             raise ValueError(
                 "rounds, moves and resets must be at least 1, and seconds above 0, got "
@@ -61,7 +66,7 @@ class BenchmarkConfig:
     @property
     def parts(self) -> int:
         """Into how many parts the job falls, for showing how far it is."""
-        return self.rounds + 3 + 1 + len(IDS)
+        return self.rounds + 3 + 1 + len(self.tasks)
 
 
 def run_benchmark(
@@ -101,10 +106,10 @@ def run_benchmark(
             )
         begin("opening")
         limits.append(limits_of.measure_opening(image_size=config.image_size, seed=config.seed))
-        for env_id in IDS:
-            begin(env_id)
+        for task in config.tasks:
+            begin(f"resets of {task}")
             limits += limits_of.measure_resets(
-                env_id, resets=config.resets, image_size=config.image_size, seed=config.seed
+                task, resets=config.resets, image_size=config.image_size, seed=config.seed
             )
     begin("")
     machine = {"core": core, "processor": _processor()}

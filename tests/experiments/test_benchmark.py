@@ -1,0 +1,116 @@
+import json
+import os
+import time
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+
+from vjepa_gym.errors import UnknownNameError
+from vjepa_gym.experiments import benchmark_limits, benchmark_report, timing
+from vjepa_gym.experiments.benchmark_report import Benchmark, Comparison, Limit
+from vjepa_gym.experiments.jobs.benchmark import BenchmarkConfig, run_benchmark
+from vjepa_gym.experiments.timing import Rate
+
+
+def rates(*values):
+    return [Rate(process=float(value), wall=value / 2) for value in values]
+
+
+def test_everything_is_measured_and_written_down(tmp_path):
+    parts = []
+    config = BenchmarkConfig(
+        rounds=1, seconds=0.02, moves=10, resets=1, tasks=["reach"], image_size=64
+    )
+    found = run_benchmark(config, tmp_path, lambda done, what: parts.append((done, what)))
+    assert [done for done, _ in parts] == list(range(config.parts + 1))
+    written = json.loads((tmp_path / "results.json").read_text())
+    whats = [row["what"] for row in written["comparisons"]]
+    assert whats[0] == "control steps of 0.2 s, with a picture of 64 px each"
+    assert whats[3:] == ["pictures of 128 px", "pictures of 256 px"]
+    assert all(row["ratio"] > 1 for row in written["comparisons"])
+    errors = {row["most"]: row for row in written["limits"] if row["unit"] == "mm"}
+    for most in (2.0, 4.0):
+        assert errors[most]["met"]
+        assert errors[most]["stock"] < 5.0
+    assert written["machine"]["robosuite"]
+    assert (tmp_path / "table.md").read_text() == found.markdown()
+    picture = iio.imread(tmp_path / "rendering.png")
+    assert picture.shape[1] > 1.5 * picture.shape[0]
+
+
+def test_a_ratio_is_that_of_the_median_round():
+    row = Comparison(what="x", ours=rates(10, 90, 40), stock=rates(10, 10, 10), least=5.0)
+    assert row.ratios == [1, 9, 4]
+    assert row.to_json()["ratio"] == 4
+    assert row.met is False
+    assert row.cells() == ["x [1/s]", "40", "10", "4.0 (1.0 to 9.0)", "at least 5 times", "no"]
+    assert Comparison(what="x", ours=rates(1), stock=rates(1)).met is None
+
+
+def test_a_limit_is_met_up_to_its_value():
+    assert Limit(what="x", unit="ms", ours=15.0, most=15.0).met
+    assert Limit(what="x", unit="ms", ours=15.1, most=15.0).met is False
+    assert Limit(what="x", unit="ms", ours=1.0, stock=2.0).cells()[2] == "2"
+
+
+def test_what_is_not_as_it_should_be_is_listed():
+    found = Benchmark(
+        comparisons=[Comparison(what="steps", ours=rates(1), stock=rates(1), least=8.0)],
+        limits=[Limit(what="resets", unit="ms", ours=1.0, most=15.0)],
+        machine={"core": 0},
+    )
+    assert found.unmet() == ["steps"]
+    lines = found.markdown().splitlines()
+    assert len({line.count("|") for line in lines[:4]}) == 1
+    assert len(found.rows()[0]) == len(benchmark_report.HEAD)
+
+
+def test_moves_that_are_held_up_are_told_apart(monkeypatch):
+    monkeypatch.setattr(benchmark_limits, "FREE_LOW", (0.74, 0.0, 0.02))
+    monkeypatch.setattr(benchmark_limits, "FREE_HIGH", (0.74, 0.0, 0.02))
+    ends = benchmark_limits.measure_moves("servo", 0.075, moves=4, seed=0)
+    assert ends.held_up > 0
+
+
+def test_a_rate_counts_what_was_done():
+    done = []
+    found = timing.rate(lambda: done.append(sum(range(20000))), 0.05)
+    assert found.process == pytest.approx(len(done) / 0.05, rel=0.3)
+    assert found.times(2.0).wall == 2.0 * found.wall
+    done.clear()
+    timing.rate(lambda: done.append(0), 0.0, least=5)
+    assert len(done) == 5
+
+
+def test_sleep_takes_no_time_of_the_processor():
+    assert timing.duration(lambda: time.sleep(0.05)) < 0.02
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux binds to cores")
+def test_one_core_is_given_back():
+    before = os.sched_getaffinity(0)
+    with timing.one_core() as core:
+        assert os.sched_getaffinity(0) == {core}
+    assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"rounds": 0}, {"seconds": 0.0}, {"moves": 0}, {"image_size": 8}, {"core": 10**6}],
+)
+def test_nonsense_is_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong)).split("_")[0]):
+        BenchmarkConfig(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"what": "planner"}, {"tasks": ["juggle"]}])
+def test_unknown_names_are_refused(wrong):
+    with pytest.raises(UnknownNameError):
+        BenchmarkConfig(**wrong)
+
+
+def test_pictures_stand_in_a_row(tmp_path):
+    picture = np.zeros((16, 16, 3), np.uint8)
+    benchmark_report.draw_side_by_side(tmp_path / "new" / "two.png", {"a": picture, "b": picture})
+    assert iio.imread(tmp_path / "new" / "two.png").shape[1] > 600
