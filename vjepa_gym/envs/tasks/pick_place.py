@@ -70,10 +70,7 @@ class PickPlace:
         return views if len(self.steps) == 3 else int(views == 3)
 
     def expert(self, world: World) -> Action:
-        """Return the next move of picking up, carrying, lowering, letting go, going up.
-
-        What fell over is not set upright again.
-        """
+        """Return the next move; what fell over is not set upright again."""
         if self._placed(world):
             return let_go(world, self._name)
         if holds(world, self._name):
