@@ -35,7 +35,10 @@ def test_every_robot_of_a_batch_finds_its_own_minimum(config):
     targets = some_targets(16)
     plan = CEM(config).plan(bowl(targets), 16)
     assert plan.actions.shape == (16, config.horizon, 7)
-    assert torch.allclose(plan.actions[:, 0, :3], targets[:, :3], atol=4e-3)
+    # A hundred samples in all find a minimum less exactly than a thousand.
+    exact = config.num_samples * config.num_iterations > 100
+    tolerance = 4e-3 if exact else 2e-2
+    assert torch.allclose(plan.actions[:, 0, :3], targets[:, :3], atol=tolerance)
 
 
 @given(seed=st.integers(0, 2**31), n=st.integers(2, 6), horizon=st.integers(1, 3))

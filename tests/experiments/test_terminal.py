@@ -169,7 +169,9 @@ def test_nothing_is_drawn_while_more_keys_wait(tty):
 
 
 CHILD = """
-import fcntl, sys, termios
+import fcntl, signal, sys, termios
+# What was begun in the background inherits that Ctrl-C is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that Ctrl-C is for us
 sys.path.insert(0, {here!r})
 from test_terminal import STATUS

@@ -34,7 +34,7 @@ def results_table(evaluation: Evaluation) -> Table:
         table.add_row(
             row.agent,
             *_outcome(row),
-            f"{row.seconds:.3f}",
+            f"{row.seconds:.2f}",
             _p_value(row.p_value),
             style="bold" if row.agent == evaluation.agent else None,
         )
