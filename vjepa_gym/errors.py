@@ -59,6 +59,10 @@ class UnsolvableError(VJEPAGymError):
     """No episode of this kind can be done, even by the expert."""
 
 
+class EvaluationError(VJEPAGymError, ValueError):
+    """Nothing was measured; the message says what to change."""
+
+
 class VariationError(VJEPAGymError, ValueError):
     """A variation is outside of what is possible; the message says what is."""
 

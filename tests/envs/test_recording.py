@@ -97,5 +97,5 @@ def test_what_is_recorded_says_where_how_and_what_differed():
 def test_bad_names_and_lengths_are_named(env):
     with pytest.raises(UnknownNameError, match="play, random, scripted"):
         record_episode(env, "scriptde", seed=0, steps=1)
-    with pytest.raises(EpisodeOverError, match="24 steps"):
+    with pytest.raises(EpisodeOverError, match="24 of 24 steps"):
         record_episode(env, "idle", seed=0, steps=STEPS + 1)

@@ -70,7 +70,7 @@ def test_the_expert_of_the_environment_does_what_the_goal_images_show(env):
     assert reward == 1.0
     assert not terminated
     assert truncated
-    with pytest.raises(EpisodeOverError, match=r"18 steps.*reset"):
+    with pytest.raises(EpisodeOverError, match=r"18 of 18 steps.*reset"):
         env.unwrapped.step(STILL)
     assert observation["image"].shape == (64, 64, 3)
 
@@ -221,6 +221,18 @@ def test_bad_words_and_numbers_are_answered_with_what_would_have_worked(env):
     }.items():
         with pytest.raises(UnknownNameError, match=said):
             gym.make(REACH, **kwargs)
+    for said, kwargs in {
+        "different ones": {"cameras": ("left", "left")},
+        "at least 16 px": {"image_size": 0},
+        "horizon at least 1": {"horizon": 0},
+        "must be positive": {"step_seconds": 0.0},
+    }.items():
+        with pytest.raises(ValueError, match=said):
+            gym.make(REACH, **kwargs)
+    with pytest.raises(VariationError, match="below the 18 steps"):
+        env.unwrapped.reset(options={"variation": {"bump": "arm", "bump_step": 18}})
+    with pytest.raises(EpisodeOverError, match="No episode has begun"):
+        gym.make(REACH, image_size=16).unwrapped.step(STILL)
 
 
 def test_a_task_that_the_expert_cannot_do_is_not_begun(env, monkeypatch):

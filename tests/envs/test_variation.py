@@ -75,6 +75,7 @@ def test_names_stand_for_their_place_and_lists_for_arrays():
         ({"goal": [0.5, 0.0]}, "goal is where"),
         ({"light_brightness": float("nan")}, "how bright"),
         ({"bump": "table"}, "none, object, arm"),
+        ({"bump_step": 0}, "from 1 to 100"),
     ],
 )
 def test_what_is_impossible_is_answered_with_what_is_possible(chosen, said):

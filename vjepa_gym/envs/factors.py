@@ -43,7 +43,7 @@ class Factor:
     def draw(self, rng: np.random.Generator) -> Any:
         """Return a usual value."""
         if isinstance(self.usual, Discrete):
-            return np.int64(rng.integers(self.usual.n))
+            return np.int64(self.usual.start + rng.integers(self.usual.n))
         return np.asarray(rng.uniform(self.usual.low, self.usual.high), np.float32)
 
     def check(self, name: str, value: Any) -> Any:
@@ -71,7 +71,8 @@ class Factor:
         if self.names:
             return "one of " + ", ".join(self.names)
         if isinstance(self.space, Discrete):
-            return f"a whole number from 0 to {self.space.n - 1}"
+            first = self.space.start
+            return f"a whole number from {first} to {first + self.space.n - 1}"
         ends = (self.space.low, self.space.high)
         low, high = (np.round(end.astype(np.float64), 3).tolist() for end in ends)
         return f"from {low} to {high}"
@@ -201,8 +202,8 @@ def _disturbances() -> Iterator[tuple[str, Factor]]:
         "bump_step",
         Factor(
             meaning="after which step it is pushed",
-            space=Discrete(LONGEST_EPISODE),
-            usual=Discrete(8),
+            space=Discrete(LONGEST_EPISODE, start=1),
+            usual=Discrete(8, start=1),
             nominal=np.int64(4),
         ),
     )

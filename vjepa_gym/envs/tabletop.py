@@ -12,7 +12,7 @@ from vjepa_gym.envs.goals import Demonstrator
 from vjepa_gym.envs.task import Task
 from vjepa_gym.envs.tasks.given import GivenGoal
 from vjepa_gym.envs.variation import Choice, Variation, apply, placement, recorded
-from vjepa_gym.errors import EpisodeOverError, UnknownNameError, UnsolvableError
+from vjepa_gym.errors import EpisodeOverError, UnknownNameError, UnsolvableError, VariationError
 from vjepa_gym.sim.cameras import CAMERAS
 from vjepa_gym.sim.labs import Lab
 from vjepa_gym.sim.scene import Actuation
@@ -94,8 +94,10 @@ class TabletopEnv(gym.Env[Observation, Action]):
                 render mode.
             VariationError: A factor cannot have that value.
         """
+        cameras = (cameras,) if isinstance(cameras, str) else tuple(cameras)
         for camera in cameras:
             _check("camera", camera, CAMERAS)
+        _check_values(cameras, image_size, horizon, step_seconds)
         _check("reward", reward, REWARDS)
         _check("render mode", render_mode or "rgb_array", RENDER_MODES)
         self.task = task
@@ -153,6 +155,7 @@ class TabletopEnv(gym.Env[Observation, Action]):
         episode = int(self.np_random.integers(2**32))
         self._rng = np.random.default_rng([episode, 1])
         self._drawn = self._variation.draw(episode, options.get("variation"))
+        self._check_bump()
         apply(self.world, self._drawn)
         self._task = self.task
         goal, rejected = self._begin(episode, options)
@@ -177,10 +180,9 @@ class TabletopEnv(gym.Env[Observation, Action]):
             EpisodeOverError: The episode has ended, or none has begun.
         """
         if self._over:
-            raise EpisodeOverError(
-                f"This episode is over: it had {self.horizon} steps, of which {self._elapsed} were "
-                "made. Call reset() before the next step()."
-            )
+            said = f"This episode is over after {self._elapsed} of {self.horizon} steps"
+            said = said if self._elapsed else "No episode has begun"
+            raise EpisodeOverError(f"{said}: call reset() before step().")
         within, clipped = clip_action(action)
         error = actuation_error(float(self._drawn["actuation_noise"]), self._rng)
         move = self.world.arm.move(within + error, self._step_seconds)
@@ -265,6 +267,13 @@ class TabletopEnv(gym.Env[Observation, Action]):
             f"{self.task.description} Try a variation nearer to the nominal one."
         )
 
+    def _check_bump(self) -> None:
+        kind, step = BUMPS[self._drawn["bump"]], int(self._drawn["bump_step"])
+        if kind != "none" and step >= self.horizon:
+            raise VariationError(
+                f"bump_step must be below the {self.horizon} steps of an episode, got {step}."
+            )
+
     def _bump(self) -> bool:
         """Push what is to be pushed, if it is time."""
         kind = BUMPS[self._drawn["bump"]]
@@ -285,6 +294,20 @@ class TabletopEnv(gym.Env[Observation, Action]):
         views = {name: self.world.image(name) for name in further}
         seen = {"image": self.world.image(first), "pose": self.world.arm.pose, **views}
         return cast("Observation", seen)
+
+
+def _check_values(
+    cameras: tuple[str, ...], image_size: int, horizon: int | None, step_seconds: float | None
+) -> None:
+    if not cameras or len(set(cameras)) < len(cameras):
+        raise ValueError(f"cameras must be different ones of {CAMERAS}, got {cameras}.")
+    if image_size < 16 or (horizon is not None and horizon < 1):
+        raise ValueError(
+            f"image_size must be at least 16 px and horizon at least 1, got {image_size} px and "
+            f"{horizon}."
+        )
+    if step_seconds is not None and step_seconds <= 0.0:
+        raise ValueError(f"step_seconds must be positive, got {step_seconds}.")
 
 
 def _check(kind: str, name: str, known: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from vjepa_gym.envs.factors import COLOURED, factors, variation_space
 from vjepa_gym.envs.placement import Placement
 from vjepa_gym.envs.presets import PRESETS, RANDOM
 from vjepa_gym.envs.task import Task
-from vjepa_gym.errors import UnknownNameError
+from vjepa_gym.errors import UnknownNameError, VariationError
 from vjepa_gym.sim.cameras import CameraPose
 from vjepa_gym.sim.labs import TABLE_TEXTURES, Lab
 from vjepa_gym.sim.objects import OBJECT_SETS
@@ -71,6 +71,11 @@ class Variation:
             if chosen not in PRESETS:
                 raise UnknownNameError("variation", chosen, PRESETS)
             chosen = PRESETS[chosen]
+        if chosen is not None and not isinstance(chosen, Mapping):
+            raise VariationError(
+                f"A variation is a dictionary of values by factor, or one of {', '.join(PRESETS)}; "
+                f"got {chosen!r}."
+            )
         checked = {}
         for name, value in (chosen or {}).items():
             if name not in self.factors:
@@ -106,7 +111,8 @@ def placement(drawn: Mapping[str, Any]) -> Placement:
 def recorded(drawn: Mapping[str, Any], world: World, task: Task) -> dict[str, Any]:
     """Return a value for every factor: what was drawn, and what the lab and the task decided.
 
-    Given as a variation, it brings about the same episode again.
+    The same seed and all of it but `DRAWN` bring about the same episode again; `DRAWN` with another
+    seed, the same places of hand, object and goal among other surroundings.
     """
     x, y = world.object_pose(task.target or "cup")[:2]
     w, *_, z = world.object_pose(task.target or "cup")[3:]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vjepa_gym.errors import EvaluationError
 from vjepa_gym.experiments.rollout import EpisodeRecord
 from vjepa_gym.experiments.statistics import mcnemar, wilson_interval
 
@@ -85,9 +86,10 @@ class Evaluation:
     def _summary(self, agent: str, first: np.ndarray) -> Summary:
         records = self.counted(agent)
         if not records:
-            raise ValueError(
+            raise EvaluationError(
                 f"None of the {len(self.records[agent])} episodes of {agent!r} had anything to "
-                "solve; lower the distance at which they count as solved."
+                "solve: they began where they count as solved. Choose a goal farther away, "
+                "or other seeds."
             )
         final = np.array([record.distances[-1] for record in records])
         successes = _successes(records)

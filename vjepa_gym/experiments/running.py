@@ -101,6 +101,8 @@ def evaluate(experiment: ExperimentConfig, job: EvaluateConfig, folder: Path) ->
         goal = read_goal(job.goal)
         where, seeds = goal_scene(goal, experiment.env)
         options = goal.reset_options(where.image_size)
+        if seeds:
+            RESULTS.print(f"The goal was made in {where.id} with seed {seeds[0]}: there it goes.")
     (name,) = [name for name, kind in GROUPS["agent"].items() if type(experiment.agent) is kind]
     controls = factory.controls(job.controls, experiment.agent, job.first_seed)
     envs = environments(where, job.num_envs if seeds is None else 1, processes=job.processes)
