@@ -76,8 +76,8 @@ def rendered(table):
 
 def test_the_terminal_shows_a_row_an_agent_in_eighty_columns():
     text = rendered(results_table(evaluation()))
-    assert re.search(r"planning +2 of 3 +21% to 94% +33% +3.0 cm +0.250", text)
-    assert re.search(r"hold_still +0 of 3 +0% to 56% +0% +20.0 cm +0.250 +0.5", text)
+    assert re.search(r"planning +2 of 3 +21% to 94% +33% +3.0 cm +0.25", text)
+    assert re.search(r"hold_still +0 of 3 +0% to 56% +0% +20.0 cm +0.25 +0.5", text)
 
 
 def test_a_report_leaves_every_episode_a_table_videos_and_a_page(tmp_path):
