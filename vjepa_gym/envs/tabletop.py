@@ -1,18 +1,19 @@
 """The Gymnasium environment that all tabletop tasks share; it owns the clock."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
 import gymnasium as gym
 import numpy as np
 
+from vjepa_gym.envs.arguments import check_name, check_values
 from vjepa_gym.envs.disturbances import actuation_error, bump
 from vjepa_gym.envs.factors import BUMPS
 from vjepa_gym.envs.goals import Demonstrator
 from vjepa_gym.envs.task import Task
 from vjepa_gym.envs.tasks.given import GivenGoal
 from vjepa_gym.envs.variation import Choice, Variation, apply, placement, recorded
-from vjepa_gym.errors import EpisodeOverError, UnknownNameError, UnsolvableError, VariationError
+from vjepa_gym.errors import EpisodeOverError, UnsolvableError, VariationError
 from vjepa_gym.sim.cameras import CAMERAS
 from vjepa_gym.sim.labs import Lab
 from vjepa_gym.sim.scene import Actuation
@@ -96,12 +97,12 @@ class TabletopEnv(gym.Env[Observation, Action]):
         """
         cameras = (cameras,) if isinstance(cameras, str) else tuple(cameras)
         for camera in cameras:
-            _check("camera", camera, CAMERAS)
-        _check_values(cameras, image_size, horizon, step_seconds)
-        _check("reward", reward, REWARDS)
-        _check("render mode", render_mode or "rgb_array", RENDER_MODES)
+            check_name("camera", camera, CAMERAS)
+        check_values(cameras, image_size, horizon, step_seconds)
+        check_name("reward", reward, REWARDS)
+        check_name("render mode", render_mode or "rgb_array", RENDER_MODES)
         self.task = task
-        _check("controller", controller, ACTUATION)
+        check_name("controller", controller, ACTUATION)
         self.world = World(
             image_size=image_size, lab=lab, gripper=gripper, actuation=ACTUATION[controller]
         )
@@ -151,7 +152,7 @@ class TabletopEnv(gym.Env[Observation, Action]):
         super().reset(seed=seed)
         options = options or {}
         for name in options:
-            _check("reset option", name, OPTIONS)
+            check_name("reset option", name, OPTIONS)
         episode = int(self.np_random.integers(2**32))
         self._rng = np.random.default_rng([episode, 1])
         self._drawn = self._variation.draw(episode, options.get("variation"))
@@ -294,22 +295,3 @@ class TabletopEnv(gym.Env[Observation, Action]):
         views = {name: self.world.image(name) for name in further}
         seen = {"image": self.world.image(first), "pose": self.world.arm.pose, **views}
         return cast("Observation", seen)
-
-
-def _check_values(
-    cameras: tuple[str, ...], image_size: int, horizon: int | None, step_seconds: float | None
-) -> None:
-    if not cameras or len(set(cameras)) < len(cameras):
-        raise ValueError(f"cameras must be different ones of {CAMERAS}, got {cameras}.")
-    if image_size < 16 or (horizon is not None and horizon < 1):
-        raise ValueError(
-            f"image_size must be at least 16 px and horizon at least 1, got {image_size} px and "
-            f"{horizon}."
-        )
-    if step_seconds is not None and step_seconds <= 0.0:
-        raise ValueError(f"step_seconds must be positive, got {step_seconds}.")
-
-
-def _check(kind: str, name: str, known: Iterable[str]) -> None:
-    if name not in known:
-        raise UnknownNameError(kind, name, known)
