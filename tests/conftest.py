@@ -18,7 +18,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("repeatable")
 
-MAY_SKIP = ("gpu", "hardware")
+MAY_SKIP = ("gpu", "hardware", "external")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias, TypedDict, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
 Image: TypeAlias = UInt8[np.ndarray, "height width 3"]
 Pose: TypeAlias = Float32[np.ndarray, "7"]
@@ -52,7 +52,10 @@ class Goal:
 
 @dataclass(frozen=True, kw_only=True)
 class Episode:
-    """One trajectory: `steps` actions between `steps + 1` settled observations.
+    """One trajectory: `steps` actions between `steps + 1` observations, the rows.
+
+    A row is what was seen when a move had settled, or, if `record_hz` is given, a moment of a clock
+    that ticks within the moves as well.
 
     Attributes:
         commands: The action asked for at each step, after clipping to the action space.
@@ -60,16 +63,18 @@ class Episode:
             from, is `kinematics.difference(poses[:-1], poses[1:])`.
         images: One video a camera; the exterior camera `left` is always there.
         joints: Joint positions [rad].
-        step_seconds: Duration of each move [s].
-        cameras: The calibration of each camera: `extrinsics` (6: the camera's pose in the base
-            frame, x right, y down, z forward; m and extrinsic xyz rad) and `intrinsics` (3 x 3).
+        step_seconds: The true time from each row to the next [s].
+        cameras: The calibration of each camera: `extrinsics` (6, or `rows 6` if it moves: the
+            camera's pose in the base frame, x right, y down, z forward; m and extrinsic xyz rad)
+            and, where they are known, `intrinsics` (3 x 3, or `rows 3 3`).
         success: Whether the task's own predicate held at the end.
         task: What was to be done, in words.
         policy: The behaviour that chose the commands.
-        seed: The whole episode is a function of this and of the configuration.
+        seed: The whole episode is a function of this and of the configuration; -1 if it is not.
         extras: What DROID has no place for: arrays with one row an observation (object poses, full
             simulator state) by name.
         info: Anything else worth keeping, as JSON values.
+        record_hz: Rows a second if they are those of a clock; None if each is a settled move.
     """
 
     commands: Float32[np.ndarray, "steps 7"]
@@ -84,9 +89,15 @@ class Episode:
     seed: int
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
     info: Mapping[str, Any] = field(default_factory=dict)
+    record_hz: float | None = None
 
     def __len__(self) -> int:
         return len(self.commands)
+
+    @property
+    def times(self) -> Float64[np.ndarray, " rows"]:
+        """When each row was, since the first [s]."""
+        return np.concatenate([[0.0], np.cumsum(self.step_seconds, dtype=np.float64)])
 
 
 @dataclass(frozen=True, kw_only=True)

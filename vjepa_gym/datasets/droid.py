@@ -24,8 +24,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from vjepa_gym.datasets.trajectory import read_poses, read_trajectory, write_trajectory
-from vjepa_gym.datasets.video import read_video, write_video
-from vjepa_gym.errors import DatasetError
+from vjepa_gym.datasets.video import read_video, remux, write_video
+from vjepa_gym.errors import DatasetError, UnknownNameError
 from vjepa_gym.types import Episode
 
 FORMAT = "vjepa_gym episode 1"
@@ -36,6 +36,30 @@ NOMINAL_RATE = Fraction(4)
 """Control steps a second (V-JEPA 2, arXiv 2506.09985, section 3)."""
 FIRST_EPISODE = datetime(2026, 1, 1, tzinfo=UTC)
 DROID_NAMES = {"left": "ext1", "right": "ext2", "wrist": "wrist"}
+
+
+HEADERS = ("physical", "droid60")
+"""What videos say: as many frames a second as there are rows (`NOMINAL_RATE` for settled moves), or
+the 60 that the released files of DROID say of 15 rows a second."""
+
+
+def header_rate(episode: Episode, header: str) -> Fraction:
+    """Return the frames a second that the videos of `episode` say they have.
+
+    Raises:
+        UnknownNameError: There is no such header.
+        DatasetError: `droid60` belongs to 15 rows a second.
+    """
+    if header not in HEADERS:
+        raise UnknownNameError("header", header, HEADERS)
+    if header == "physical":
+        rate = episode.record_hz
+        return NOMINAL_RATE if rate is None else Fraction(rate).limit_denominator(1001)
+    if episode.record_hz != 15:
+        raise DatasetError(
+            f"The header droid60 belongs to 15 rows a second, not to record_hz={episode.record_hz}."
+        )
+    return Fraction(60)
 
 
 def start_time(index: int) -> datetime:
@@ -50,20 +74,38 @@ def relative_path(index: int, success: bool) -> Path:
     return Path(LAB, "success" if success else "failure", f"{time:%Y-%m-%d}", folder)
 
 
-def write_episode(folder: Path, episode: Episode, index: int) -> None:
+def write_episode(
+    folder: Path,
+    episode: Episode,
+    index: int,
+    *,
+    header: str = "physical",
+    videos: Mapping[str, Path] | None = None,
+) -> None:
     """Write `episode` into an existing empty folder.
+
+    Args:
+        folder: Where.
+        episode: What happened.
+        index: Its number in the dataset.
+        header: The rate that the videos say they have, one of `HEADERS`.
+        videos: Files to take as they are, by camera, rather than encode the images.
 
     Raises:
         DatasetError: Something in the episode has no place in the format.
     """
     _check(episode)
+    rate = header_rate(episode, header)
     serials = {name: SERIALS[name] for name in SERIALS if name in episode.images}
     metadata = _metadata(episode, index, serials)
     _write_json(folder / f"metadata_{metadata['uuid']}.json", metadata)
     (folder / "recordings/MP4").mkdir(parents=True)
     for name, serial in serials.items():
         video = folder / f"recordings/MP4/{serial}.mp4"
-        write_video(video, episode.images[name], NOMINAL_RATE)
+        if videos is not None and name in videos:
+            remux(videos[name], video, rate)
+        else:
+            write_video(video, episode.images[name], rate)
     attributes = {
         "user": USER,
         "current_task": episode.task,

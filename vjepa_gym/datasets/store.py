@@ -12,7 +12,7 @@ holding a lock. A process killed at any moment leaves whole episodes or nothing.
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import overload
@@ -80,14 +80,21 @@ class EpisodeStore(Sequence):
         self._damaged = self.root.with_name(f"{self.root.name}.damaged")
         self.staging = Staging(self.root.with_name(f"{self.root.name}.staging"))
 
-    def write(self, index: int, episode: Episode) -> Entry:
-        """Add `episode` as number `index`.
+    def write(
+        self,
+        index: int,
+        episode: Episode,
+        *,
+        header: str = "physical",
+        videos: Mapping[str, Path] | None = None,
+    ) -> Entry:
+        """Add `episode` as number `index`; see `droid.write_episode` for the rest.
 
         Raises:
             DatasetError: That number is taken, or something in the episode cannot be kept.
         """
         with self.staging.folder(f"{index:06d}") as folder:
-            droid.write_episode(folder, episode, index)
+            droid.write_episode(folder, episode, index, header=header, videos=videos)
             entry = _describe(folder, droid.relative_path(index, episode.success))
             with self.staging.lock():
                 if index in self.indices() or (self.root / entry.path).exists():

@@ -9,7 +9,7 @@ the configuration that the command led to. What a simulated arm does not measure
 in the attribute `not_recorded`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
@@ -103,6 +103,21 @@ def read_poses(path: Path) -> Float32[np.ndarray, "rows 7"]:
         DatasetError: The file is missing, truncated, or lacks a key.
     """
     return read_trajectory(path, {})[0]["poses"]
+
+
+def read_rows(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return whole columns of a `trajectory.h5`, such as `action/joint_position`, as they are.
+
+    Raises:
+        DatasetError: The file is missing, truncated, or lacks a key.
+    """
+    try:
+        with h5py.File(path) as file:
+            return {name: _read(file, name) for name in names}
+    except OSError as error:
+        raise DatasetError(f"{path}: expected a whole HDF5 file, but {error}.") from error
+    except KeyError as error:
+        raise DatasetError(f"{path}: expected DROID's keys, but {error.args[0]}.") from error
 
 
 def _under(group: str, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

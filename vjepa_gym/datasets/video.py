@@ -59,3 +59,23 @@ def read_video(path: Path) -> UInt8[np.ndarray, "rows height width 3"]:
     if not frames:
         raise DatasetError(f"{path}: expected a video, but it has no frame.")
     return np.stack(frames)
+
+
+def remux(source: Path, target: Path, rate: Fraction) -> None:
+    """Copy the one stream of a video without B-frames, frame for frame, to `rate` frames a second.
+
+    Raises:
+        DatasetError: The file is missing, truncated or not a video.
+    """
+    try:
+        with av.open(source) as there, av.open(target, "w", format="mp4") as here:
+            video = there.streams.video[0]
+            stream = here.add_stream_from_template(video)
+            stream.time_base = 1 / rate
+            for number, packet in enumerate(p for p in there.demux(video) if p.size):
+                packet.stream, packet.time_base = stream, 1 / rate
+                packet.pts = packet.dts = number
+                packet.duration = 1
+                here.mux(packet)
+    except (av.error.FFmpegError, IndexError) as error:
+        raise DatasetError(f"{source}: expected a whole MP4 video, but {error}.") from error

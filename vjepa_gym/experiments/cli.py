@@ -13,6 +13,8 @@ from vjepa_gym.errors import UnknownNameError, VJEPAGymError
 JOBS = {
     "demo": "the shipped model reaches for goal images: a table, videos, a page to look at",
     "collect": "fill a dataset with simulated episodes in DROID's layout; resumes",
+    "audit": "name every defect of a dataset in DROID's layout, anybody's, and describe its data",
+    "convert": "from DROID's layout to LeRobot, robomimic or the training cache, and back",
     "pretrain": "train the V-JEPA 2 encoder on the videos of a dataset; resumes",
     "train": "train the action-conditioned predictor on top of it; resumes",
     "gates": "the offline checks that a model should pass before anyone plans with it",
@@ -21,6 +23,11 @@ JOBS = {
     "benchmark": "measure how fast the simulator is, against robosuite itself in the same run",
 }
 """What can be run, and what one gets from it."""
+
+POSITIONAL = {"benchmark": ("what",), "audit": ("root",), "convert": ("source", "target")}
+"""The keys of a job that words without a key stand for, in this order."""
+FLAGS = {"audit": ("checksums",)}
+"""The keys of a job that are switched on by `--<key>`."""
 
 HELP = """\
 vjepa-gym <job> [group=option ...] [key=value ...]
@@ -31,6 +38,7 @@ Jobs
 Examples
   vjepa-gym demo
   vjepa-gym collect job.root=data/mine job.episodes=500
+  vjepa-gym audit data/mine --checksums
   vjepa-gym evaluate agent=planning agent.planner=fast world_model=tiny
   vjepa-gym evaluate agent=expert env=pick_place_cup env.lab=test
   vjepa-gym evaluate -m agent=planning,random          every combination, one after another
@@ -98,11 +106,19 @@ def _job_and_overrides(words: list[str]) -> tuple[str | None, list[str]]:
         return None, words
     if first not in JOBS:
         raise UnknownNameError("job", first, JOBS)
-    return first, [_spelled_out(first, word) for word in words[1:]]
+    return first, _spelled_out(first, words[1:])
 
 
-def _spelled_out(job: str, word: str) -> str:
+def _spelled_out(job: str, words: list[str]) -> list[str]:
     """Return `job.what=simulator` for the `simulator` of `vjepa-gym benchmark simulator`."""
-    if job != "benchmark" or word.startswith("-") or "=" in word or word in HELP_WORDS:
-        return word
-    return f"job.what={word}"
+    keys, spelled = iter(POSITIONAL.get(job, ())), []
+    for word in words:
+        flag = word.removeprefix("--")
+        if flag != word and flag in FLAGS.get(job, ()):
+            spelled.append(f"job.{flag}=true")
+        elif word.startswith("-") or "=" in word or word in HELP_WORDS:
+            spelled.append(word)
+        else:
+            key = next(keys, None)
+            spelled.append(word if key is None else f"job.{key}={word}")
+    return spelled

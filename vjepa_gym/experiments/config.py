@@ -13,8 +13,10 @@ from omegaconf import MISSING
 
 from vjepa_gym.agents.cem import PLANNERS
 from vjepa_gym.envs import SHORT
+from vjepa_gym.experiments.jobs.audit import AuditConfig
 from vjepa_gym.experiments.jobs.benchmark import BenchmarkConfig
 from vjepa_gym.experiments.jobs.collect import CollectConfig
+from vjepa_gym.experiments.jobs.convert import ConvertConfig
 from vjepa_gym.experiments.jobs.demo import DemoConfig
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig
 from vjepa_gym.experiments.jobs.gates import GatesConfig
@@ -52,6 +54,8 @@ GROUPS: Mapping[str, Mapping[str, Any]] = {
     "job": {
         "demo": DemoConfig,
         "collect": CollectConfig,
+        "audit": AuditConfig,
+        "convert": ConvertConfig,
         "pretrain": PretrainConfig,
         "train": TrainConfig,
         "gates": GatesConfig,

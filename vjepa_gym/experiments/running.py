@@ -12,8 +12,10 @@ from rich.table import Table
 from vjepa_gym.experiments.benchmark_report import HEAD
 from vjepa_gym.experiments.config import GROUPS, ExperimentConfig
 from vjepa_gym.experiments.factory import Factory, environments
+from vjepa_gym.experiments.jobs.audit import AuditConfig, run_audit
 from vjepa_gym.experiments.jobs.benchmark import BenchmarkConfig, run_benchmark
 from vjepa_gym.experiments.jobs.collect import CollectConfig, run_collect
+from vjepa_gym.experiments.jobs.convert import ConvertConfig, run_convert
 from vjepa_gym.experiments.jobs.demo import DemoConfig, folder_name, run_demo
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig, OnEpisode, run_evaluate
 from vjepa_gym.experiments.jobs.gates import GatesConfig, run_gates
@@ -47,6 +49,10 @@ def run(experiment: ExperimentConfig, folder: Path) -> None:
             show_results(RESULTS, evaluate(experiment, job, folder), folder)
         case CollectConfig() as job:
             collect(job)
+        case AuditConfig() as job:
+            audit(job, folder)
+        case ConvertConfig() as job:
+            convert(job)
         case BenchmarkConfig() as job:
             benchmark(job, folder)
         case GoalConfig() as job:
@@ -80,6 +86,18 @@ def collect(job: CollectConfig) -> None:
         f"{job.root}: {there.found + there.recorded} episodes, {there.recorded} of them new,"
         f" {there.successes} successful, {size(there.bytes)}."
     )
+
+
+def audit(job: AuditConfig, folder: Path) -> None:
+    """Check a dataset, showing how far it is."""
+    with progress("audit", 1, "episodes") as report:
+        run_audit(job, folder, lambda done, _total, bad: report(done, {"with defects": str(bad)}))
+
+
+def convert(job: ConvertConfig) -> None:
+    """Convert a dataset, showing how far it is."""
+    with progress("convert", 1, "episodes") as report:
+        run_convert(job, lambda done, _total: report(done, {}))
 
 
 def benchmark(job: BenchmarkConfig, folder: Path) -> None:
