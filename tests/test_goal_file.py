@@ -9,6 +9,7 @@ import pytest
 from vjepa_gym import goal_file
 from vjepa_gym.errors import GoalError, WorkspaceError
 from vjepa_gym.goal_file import GoalFile, GoalScene, read_goal, write_goal
+from vjepa_gym.images import centre_crop, resize
 
 DOWN = [np.pi, 0.0, 0.0]
 
@@ -92,6 +93,13 @@ def test_an_environment_is_made_and_reset_as_the_file_says():
         "variation": {"camera_azimuth": 131.5, "table_texture": "plain"},
     }
     assert goal.resized(48).images.shape == (2, 48, 48, 3)
+
+
+def test_a_square_goal_in_a_wide_picture_keeps_its_centred_square():
+    goal = make_goal()
+    views = goal.reset_options([20, 36])["goal"]["images"]
+    assert views.shape == (2, 20, 36, 3)
+    np.testing.assert_array_equal(centre_crop(views), resize(goal.images, 20))
 
 
 def test_the_same_goal_is_the_same_bytes_and_nothing_else_is_left(tmp_path):

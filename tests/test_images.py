@@ -53,3 +53,57 @@ def test_many_pictures_are_scaled_as_each_alone():
 def test_a_picture_of_the_right_size_is_returned_as_it_is():
     image = np.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     np.testing.assert_array_equal(images.resize(image, 6), image)
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"),
+    [(256, (256, 256)), ([180, 320], (180, 320)), ((16, 64), (16, 64)), (np.int64(32), (32, 32))],
+)
+def test_a_side_or_height_and_width_are_a_size(size, shape):
+    assert images.image_shape(size) == shape
+    assert all(type(side) is int for side in images.image_shape(size))
+
+
+@pytest.mark.parametrize(
+    "size",
+    [0, 15, -3, 64.0, True, "256", "ab", None, [], [180], [180, 320, 3], [180, 8], ["a", 32]],
+)
+def test_what_is_no_size_is_refused_with_what_would_do(size):
+    with pytest.raises(ValueError, match=r"such as \[180, 320\].*at least 16 px"):
+        images.image_shape(size)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "shape"),
+    [
+        ((256, 256), (180, 320), (144, 256)),
+        ((180, 320), (64, 64), (180, 180)),
+        ((90, 31), (3, 1), (90, 30)),
+    ],
+)
+def test_the_crop_is_the_largest_centred_part_of_that_aspect(source, target, shape):
+    rows, columns = np.indices(source)
+    image = np.stack([rows % 256, columns % 256, rows // 256], -1).astype(np.uint8)
+    part = images.crop_to_aspect(image, target)
+    assert part.shape[:2] == shape
+    start = [(whole - kept) // 2 for whole, kept in zip(source, shape, strict=True)]
+    assert list(part[0, 0, :2]) == start
+    assert images.resize(image, target).shape[:2] == target
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 30), st.integers(1, 30))
+def test_any_picture_can_be_scaled_to_any_shape(height, width, rows, columns):
+    image = np.full((height, width, 3), 77, np.uint8)
+    scaled = images.resize(image, (rows, columns))
+    assert scaled.shape == (rows, columns, 3)
+    assert (scaled == 77).all()
+    assert images.fit_height(image, (rows, columns)).shape == (rows, columns, 3)
+
+
+def test_a_narrower_picture_keeps_its_height_between_black_sides():
+    image = np.random.default_rng(0).integers(1, 256, (2, 60, 60, 3), dtype=np.uint8)
+    wide = images.fit_height(image, (30, 50))
+    np.testing.assert_array_equal(images.centre_crop(wide), images.resize(image, 30))
+    assert not wide[:, :, :10].any()
+    assert not wide[:, :, 40:].any()
+    np.testing.assert_array_equal(images.fit_height(wide, 30), images.resize(image, 30))

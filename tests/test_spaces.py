@@ -58,3 +58,10 @@ def test_further_cameras_are_further_pictures():
 
 def test_the_workspace_is_a_box():
     assert np.all(spaces.WORKSPACE_LOW < spaces.WORKSPACE_HIGH)
+
+
+def test_pictures_need_not_be_square():
+    space = spaces.observation_space([180, 320], cameras=("left", "wrist"))
+    assert space["image"].shape == space["wrist"].shape == (180, 320, 3)
+    with pytest.raises(ValueError, match="at least 16 px"):
+        spaces.observation_space(8)

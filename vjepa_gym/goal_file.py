@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from vjepa_gym.errors import GoalError, WorkspaceError
-from vjepa_gym.images import resize
+from vjepa_gym.images import ImageSize, fit_height, resize
 from vjepa_gym.kinematics import ROTATION, rotation_matrix
 from vjepa_gym.spaces import WORKSPACE_HIGH, WORKSPACE_LOW
 from vjepa_gym.types import Goal
@@ -95,17 +95,24 @@ class GoalFile:
         poses = None if self.poses is None else np.stack([self.poses] * n)
         return Goal(images=np.stack([self.images] * n), poses=poses, steps=self.steps)
 
-    def resized(self, size: int) -> "GoalFile":
-        """Return this goal with square views of `size` px."""
+    def resized(self, size: ImageSize) -> "GoalFile":
+        """Return this goal with views of `size` px, see `images.resize`."""
         return replace(self, images=resize(self.images, size))
 
-    def reset_options(self, image_size: int) -> dict[str, Any]:
+    def reset_options(self, image_size: ImageSize) -> dict[str, Any]:
         """Return what an environment is reset with, so that this is its goal.
 
+        Views narrower than what is observed there are black at the sides, which leaves the centred
+        square, all that planning agents look at, what it was.
+
         Args:
-            image_size: Height and width of what is observed there [px].
+            image_size: Of what is observed there: a side, or height and width [px].
+
+        Raises:
+            ValueError: It is no size of an image.
         """
-        goal = {"images": resize(self.images, image_size), "steps": np.array(self.steps)}
+        views = fit_height(self.images, image_size)
+        goal = {"images": views, "steps": np.array(self.steps)}
         return {"goal": goal if self.poses is None else goal | {"poses": self.poses}}
 
 

@@ -10,12 +10,16 @@ def rotation_matrix(euler: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3
     """Return the rotation of extrinsic xyz angles `roll pitch yaw` [rad]: `Rz Ry Rx`."""
     cr, cp, cy = np.moveaxis(np.cos(euler), -1, 0)
     sr, sp, sy = np.moveaxis(np.sin(euler), -1, 0)
-    rows = [
-        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-        [-sp, cp * sr, cp * cr],
-    ]
-    return np.stack([np.stack(row, -1) for row in rows], -2)
+    # Filled in place: stacking costs more than the arithmetic where there are few.
+    r = np.empty((*euler.shape, 3), cr.dtype)
+    r[..., 0, 0], r[..., 1, 0], r[..., 2, 0] = cy * cp, sy * cp, -sp
+    r[..., 0, 1] = cy * sp * sr - sy * cr
+    r[..., 1, 1] = sy * sp * sr + cy * cr
+    r[..., 2, 1] = cp * sr
+    r[..., 0, 2] = cy * sp * cr + sy * sr
+    r[..., 1, 2] = sy * sp * cr - cy * sr
+    r[..., 2, 2] = cp * cr
+    return r
 
 
 def euler_angles(rotation: Float[np.ndarray, "*n 3 3"]) -> Float[np.ndarray, "*n 3"]:

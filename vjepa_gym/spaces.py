@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vjepa_gym.errors import InvalidActionError
+from vjepa_gym.images import ImageSize, image_shape
 from vjepa_gym.types import Action
 
 MAX_TRANSLATION = 0.075
@@ -31,10 +32,18 @@ def action_space() -> gym.spaces.Box:
 
 
 def observation_space(
-    image_size: int = IMAGE_SIZE, cameras: Sequence[str] = ("left",)
+    image_size: ImageSize = IMAGE_SIZE, cameras: Sequence[str] = ("left",)
 ) -> gym.spaces.Dict:
-    """Return the space of observations: `image` (the first camera), `pose`, and further cameras."""
-    picture = gym.spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
+    """Return the space of observations: `image` (the first camera), `pose`, and further cameras.
+
+    Args:
+        image_size: A side of the images, or height and width [px].
+        cameras: Whose images.
+
+    Raises:
+        ValueError: It is no size of an image.
+    """
+    picture = gym.spaces.Box(0, 255, (*image_shape(image_size), 3), np.uint8)
     high = np.array([2.0] * 3 + [np.pi + 1e-3] * 3 + [1.0], np.float32)
     low = np.where(np.arange(7) == 6, 0.0, -high).astype(np.float32)
     further = dict.fromkeys(cameras[1:], picture)

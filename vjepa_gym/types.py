@@ -100,17 +100,40 @@ class Episode:
         return np.concatenate([[0.0], np.cumsum(self.step_seconds, dtype=np.float64)])
 
 
+@runtime_checkable
+class Images(Protocol):
+    """Images that are read like an array's, wherever and however they are kept.
+
+    A slice may be a view, of which `copy()` makes an array; an array of numbers gives an array.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many there are, their height and width [px], and 3."""
+        ...
+
+    @property
+    def dtype(self) -> Any:
+        """Always uint8."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Frames:
     """Many episodes of one camera laid end to end: what training reads, memory-mapped.
 
     Attributes:
-        images: Every frame of every episode, at the training resolution.
+        images: Every frame of every episode, at the training resolution; perhaps kept as JPEG and
+            decoded when asked for.
         poses: The measured pose of each frame.
         offsets: Episode `i` has the rows `offsets[i]:offsets[i + 1]`.
     """
 
-    images: UInt8[np.ndarray, "rows height width 3"]
+    images: UInt8[Images, "rows height width 3"]
     poses: Float32[np.ndarray, "rows 7"]
     offsets: Int64[np.ndarray, "episodes_plus_one"]
 

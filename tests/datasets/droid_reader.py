@@ -1,5 +1,10 @@
-"""Reads a DROID folder the way that the public V-JEPA 2 loader does, without its silent retries."""
+"""Reads DROID the way that the public V-JEPA 2 loader does, without its silent retries.
 
+What is random there is drawn from a generator here; `test_public_loader` runs that loader itself on
+the same cases where it is at hand.
+"""
+
+import csv
 import json
 import math
 from pathlib import Path
@@ -11,13 +16,21 @@ import numpy as np
 from vjepa_gym.kinematics import euler_angles, rotation_matrix
 
 
-def list_folders(csv: Path) -> list[str]:
-    """The first of the columns that are separated by spaces."""
-    return [line.split(" ")[0] for line in csv.read_text().splitlines()]
+def list_folders(path: Path) -> list[str]:
+    """The first of the columns that are separated by spaces, quoted or not."""
+    with path.open(newline="") as file:
+        return [row[0] for row in csv.reader(file, delimiter=" ")]
 
 
 def read_clip(
-    folder: str, rng: np.random.Generator, *, frames: int, fps: int, view: str = "left_mp4_path"
+    folder: str,
+    rng: np.random.Generator,
+    *,
+    frames: int,
+    fps: int,
+    view: str = "left_mp4_path",
+    frameskip: int = 1,
+    camera_frame: bool = False,
 ) -> dict[str, np.ndarray]:
     """A clip of `frames` at `fps`, which starts anywhere; actions are differences of states."""
     (description,) = Path(folder).glob("*.json")
@@ -43,7 +56,9 @@ def read_clip(
     assert length >= window + 1, "the public loader would try another episode for ever"
     end = rng.integers(window, length)
     rows = np.arange(end - window, end, stride)
-    clip = states[rows]
+    clip, extrinsics = states[rows][::frameskip], extrinsics[rows][::frameskip]
+    if camera_frame:
+        clip = _in_camera(clip, extrinsics)
     turns = rotation_matrix(clip[1:, 3:6]) @ np.swapaxes(rotation_matrix(clip[:-1, 3:6]), 1, 2)
     actions = np.concatenate(
         [np.diff(clip[:, :3], axis=0), euler_angles(turns), np.diff(clip[:, 6:], axis=0)], axis=1
@@ -52,6 +67,13 @@ def read_clip(
         "images": np.stack(images)[rows],
         "actions": actions,
         "states": clip,
-        "extrinsics": extrinsics[rows],
+        "extrinsics": extrinsics,
         "rows": rows,
     }
+
+
+def _in_camera(states: np.ndarray, extrinsics: np.ndarray) -> np.ndarray:
+    to_camera = np.swapaxes(rotation_matrix(extrinsics[:, 3:]), 1, 2)
+    position = np.einsum("nij,nj->ni", to_camera, states[:, :3] - extrinsics[:, :3])
+    angles = euler_angles(to_camera @ rotation_matrix(states[:, 3:6]))
+    return np.concatenate([position, angles, states[:, 6:]], axis=1)

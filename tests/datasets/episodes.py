@@ -31,28 +31,37 @@ def make_episode(
     seed: int = 0,
     success: bool = True,
     camera: str = "left",
+    cameras: tuple[str, ...] = (),
     policy: str = "scripted",
+    record_hz: float | None = None,
 ) -> Episode:
     """Return a random walk near roll = pi, where the gripper looks down."""
     rng = np.random.default_rng(seed)
-    limits = np.array([0.05] * 3 + [0.2] * 3 + [0.4])
+    limits = np.array([0.05] * 3 + [0.2] * 3 + [0.4]) * (1.0 if record_hz is None else 0.3)
     commands = rng.uniform(-limits, limits, (steps, 7)).astype(np.float32)
     pose = np.array([0.5, 0.0, 0.3, np.pi - 0.02, 0.0, 0.1, 0.5], np.float32)
     poses = [pose]
     for command in commands:
         poses.append(kinematics.integrate(poses[-1], command))
     rows = steps + 1
+    cameras = cameras or (camera,)
+    frames = np.stack([stamped_frame(row, size) for row in range(rows)])
     return Episode(
         commands=commands,
         poses=np.stack(poses),
-        images={camera: np.stack([stamped_frame(row, size) for row in range(rows)])},
+        images=dict.fromkeys(cameras, frames),
         joints=rng.normal(size=(rows, 7)).astype(np.float32),
-        step_seconds=rng.uniform(0.2, 0.6, steps).astype(np.float32),
-        cameras={camera: {"extrinsics": np.arange(6.0), "intrinsics": np.eye(3) * 200}},
+        step_seconds=(
+            rng.uniform(0.2, 0.6, steps) if record_hz is None else np.full(steps, 1 / record_hz)
+        ).astype(np.float32),
+        cameras={
+            name: {"extrinsics": np.arange(6.0), "intrinsics": np.eye(3) * 200} for name in cameras
+        },
         success=success,
         task="reach the pose in the picture",
         policy=policy,
         seed=seed,
         extras={"qpos": rng.normal(size=(rows, 9)), "grasped": np.zeros(rows, bool)},
         info={"lab": "train", "distance": 0.1},
+        record_hz=record_hz,
     )

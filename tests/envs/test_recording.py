@@ -1,3 +1,5 @@
+import json
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from vjepa_gym.envs.behaviours import BEHAVIOURS, ROAM_HIGH, ROAM_LOW
 from vjepa_gym.envs.recording import record_episode
 from vjepa_gym.errors import EpisodeOverError, UnknownNameError
 from vjepa_gym.kinematics import difference
+from vjepa_gym.sim.labs import TABLE_TEXTURES
 from vjepa_gym.spaces import ACTION_LIMIT
 
 STEPS = 24
@@ -89,6 +92,10 @@ def test_what_is_recorded_says_where_how_and_what_differed():
     assert episode.info["lab"] == "test"
     assert episode.info["gripper"] == "panda"
     assert episode.info["env"] == env_id("GraspCup")
+    assert episode.info["controller"] == "servo"
+    assert episode.info["variation_names"]["bump"] == "none"
+    texture = episode.info["variation"]["table_texture"]
+    assert episode.info["variation_names"]["table_texture"] == TABLE_TEXTURES[texture]
     assert len(episode.info["objects"]) == episode.extras["object_poses"].shape[1]
     assert 0.0 <= episode.info["variation"]["table_colour"][0] <= 1.0
     env.close()
@@ -99,3 +106,16 @@ def test_bad_names_and_lengths_are_named(env):
         record_episode(env, "scriptde", seed=0, steps=1)
     with pytest.raises(EpisodeOverError, match="24 of 24 steps"):
         record_episode(env, "idle", seed=0, steps=STEPS + 1)
+
+
+def test_what_became_of_each_move_is_told_as_json(pick_env):
+    bumped = {"variation": {"bump": "object", "bump_step": 2}}
+    env = make("PickPlaceBox", **bumped)
+    info = record_episode(env, "play", seed=1, steps=4).info
+    assert json.loads(json.dumps(info, allow_nan=False)) == info
+    assert info["bumped"] == [False, True, False, False]
+    for name in ("successes", "distances", "contacts", "clipped", "joint_limits"):
+        assert len(info[name]) == 4
+    assert all(isinstance(distance, float) for distance in info["distances"])
+    assert info["move_rows"] == [1, 2, 3, 4]
+    env.close()

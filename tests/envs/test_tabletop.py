@@ -224,7 +224,8 @@ def test_bad_words_and_numbers_are_answered_with_what_would_have_worked(env):
     for said, kwargs in {
         "different ones": {"cameras": ("left", "left")},
         "at least 16 px": {"image_size": 0},
-        "horizon at least 1": {"horizon": 0},
+        "such as": {"image_size": [64, 64, 3]},
+        "horizon must be at least 1": {"horizon": 0},
         "must be positive": {"step_seconds": 0.0},
     }.items():
         with pytest.raises(ValueError, match=said):

@@ -6,14 +6,19 @@ from pathlib import Path
 
 from episodes import make_episode
 
-from vjepa_gym.experiments.jobs.collect import CollectConfig, Recorder
+from vjepa_gym.experiments.collect_config import CollectConfig, Draw
+from vjepa_gym.experiments.jobs.collect import Recorder
 from vjepa_gym.types import Episode
 
 
 def record_stub(config: CollectConfig) -> Recorder:
-    def record(env: str, behaviour: str, seed: int) -> Episode:
+    def record(drawn: Draw) -> Episode:
         return make_episode(
-            steps=config.steps, size=32, seed=seed, success=seed % 2 == 0, policy=behaviour
+            steps=config.steps,
+            size=32,
+            seed=drawn.seed,
+            success=drawn.seed % 2 == 0,
+            policy=drawn.behaviour,
         )
 
     return record
@@ -22,9 +27,9 @@ def record_stub(config: CollectConfig) -> Recorder:
 def record_slowly(config: CollectConfig) -> Recorder:
     record = record_stub(config)
 
-    def record_later(env: str, behaviour: str, seed: int) -> Episode:
+    def record_later(drawn: Draw) -> Episode:
         time.sleep(0.02)
-        return record(env, behaviour, seed)
+        return record(drawn)
 
     return record_later
 
@@ -34,16 +39,16 @@ def die_once(config: CollectConfig) -> Recorder:
     record, grave = record_stub(config), Path(config.root).with_name("died")
     recorded = []
 
-    def record_or_die(env: str, behaviour: str, seed: int) -> Episode:
+    def record_or_die(drawn: Draw) -> Episode:
         first_death = len(recorded) == 1 and not grave.exists()
         if config.env_options.get("always") or first_death:
             grave.touch()
             os._exit(9)
-        recorded.append(seed)
-        return record(env, behaviour, seed)
+        recorded.append(drawn.seed)
+        return record(drawn)
 
     return record_or_die
 
 
 def fail(config: CollectConfig) -> Recorder:
-    raise RuntimeError(f"no such arm: {config.lab}")
+    raise RuntimeError(f"no such arm: {', '.join(config.labs)}")

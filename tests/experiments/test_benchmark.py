@@ -1,14 +1,19 @@
 import json
 import os
+import sys
 import time
+from fractions import Fraction
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from vjepa_gym.errors import UnknownNameError
-from vjepa_gym.experiments import benchmark_limits, benchmark_report, timing
+from vjepa_gym.datasets.seeking import read_frames_at
+from vjepa_gym.datasets.video import write_video
+from vjepa_gym.errors import DatasetError, UnknownNameError, VJEPAGymError
+from vjepa_gym.experiments import benchmark_data, benchmark_limits, benchmark_report, timing
 from vjepa_gym.experiments.benchmark_report import Benchmark, Comparison, Limit
+from vjepa_gym.experiments.benchmark_settings import DataSettings
 from vjepa_gym.experiments.jobs.benchmark import BenchmarkConfig, run_benchmark
 from vjepa_gym.experiments.timing import Rate
 
@@ -39,6 +44,70 @@ def test_everything_is_measured_and_written_down(tmp_path):
     assert picture.shape[1] > 1.5 * picture.shape[0]
 
 
+def test_reading_and_collecting_data_is_measured(tmp_path):
+    parts = []
+    small = DataSettings(episodes=2, steps=5, task="reach", image_size=[32, 64], frames=3, fps=5.0)
+    config = BenchmarkConfig(what="data", rounds=2, seconds=0.02, data=small)
+    found = run_benchmark(config, tmp_path, lambda done, what: parts.append((done, what)))
+    assert [done for done, _ in parts] == list(range(config.parts + 1))
+    written = json.loads((tmp_path / "results.json").read_text())
+    pixels, jpeg, video, whole = written["comparisons"]
+    assert pixels["what"] == "clips of 3 frames of 64 x 32 px, every 3 rows, from memory map"
+    assert (pixels["least"], jpeg["least"], video["least"]) == (100.0, 2.0, None)
+    assert pixels["ratio"] > whole["ratio"] > video["ratio"] > 0
+    assert len(pixels["ratios"]) == 2
+    collecting, videos, rows, sidecar, _ = written["limits"]
+    assert collecting["unit"] == "1/min"
+    assert 60 / (collecting["seconds_recording"] + collecting["seconds_writing"]) == pytest.approx(
+        collecting["ours"], rel=0.5
+    )
+    assert min(part["ours"] for part in (videos, rows, sidecar)) > 1
+    assert (tmp_path / "table.md").read_text() == found.markdown()
+    assert "decord, opened per clip" in found.head
+    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "table.md"}
+
+
+def test_decord_and_ours_read_the_same_frames(tmp_path):
+    path = tmp_path / "video.mp4"
+    row, column = np.mgrid[:48, :64]
+    ramps = [[row * 5, column * 3, row + 5 * number] for number in range(40)]
+    write_video(
+        path, np.stack([np.stack(ramp, -1) for ramp in ramps]).astype(np.uint8), Fraction(15)
+    )
+    for start in (0, 5, 11):
+        rows = start + 4 * np.arange(8)
+        theirs = benchmark_data.read_with_decord(benchmark_data.import_decord(), path, rows)
+        assert np.abs(read_frames_at(path, rows).astype(int) - theirs).mean() < 1
+
+
+def test_clips_are_drawn_like_the_public_loaders():
+    rng = np.random.default_rng(0)
+    drawn = benchmark_data.draw_clips(np.array([33, 32, 60]), 8, 4, rng)
+    assert {episode for episode, _ in drawn} == {0, 2}
+    assert {tuple(rows) for episode, rows in drawn if episode == 0} == {tuple(range(0, 32, 4))}
+    starts = {int(rows[0]) for episode, rows in drawn if episode == 2}
+    assert starts == set(range(60 - 32))
+    with pytest.raises(DatasetError, match="needs 33 rows, and the longest episode has 32"):
+        benchmark_data.draw_clips(np.array([10, 32]), 8, 4, rng)
+
+
+def test_without_decord_one_is_told_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "decord", None)
+    with pytest.raises(VJEPAGymError, match=r"pip install 'vjepa-gym\[dev\]'"):
+        run_benchmark(BenchmarkConfig(what="data"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"episodes": 0}, {"fps": 0.0}, {"frames": 1}, {"image_size": [181, 320]}, {"image_size": [8]}],
+)
+def test_data_that_cannot_be_is_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        DataSettings(**wrong)
+    with pytest.raises(UnknownNameError):
+        DataSettings(task="juggle")
+
+
 def test_a_ratio_is_that_of_the_median_round():
     row = Comparison(what="x", ours=rates(10, 90, 40), stock=rates(10, 10, 10), least=5.0)
     assert row.ratios == [1, 9, 4]
@@ -63,7 +132,7 @@ def test_what_is_not_as_it_should_be_is_listed():
     assert found.unmet() == ["steps"]
     lines = found.markdown().splitlines()
     assert len({line.count("|") for line in lines[:4]}) == 1
-    assert len(found.rows()[0]) == len(benchmark_report.HEAD)
+    assert len(found.rows()[0]) == len(found.head)
 
 
 def test_moves_that_are_held_up_are_told_apart(monkeypatch):

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +21,12 @@ from vjepa_gym.envs import SHORT, env_id  # noqa: E402
 from vjepa_gym.errors import DatasetError, UnknownNameError  # noqa: E402
 from vjepa_gym.experiments.jobs.collect import (  # noqa: E402
     CollectConfig,
+    Draw,
     draw,
     open_simulation,
     run_collect,
 )
+from vjepa_gym.experiments.workers import LostWorkerError  # noqa: E402
 
 
 def config(root: Path, **changes) -> CollectConfig:
@@ -86,7 +87,7 @@ def test_collecting_reports_every_episode(tmp_path):
     store = EpisodeStore(tmp_path / "set")
     assert done.successes == sum(episode.success for episode in store)
     assert [(episode.policy, episode.seed) for episode in store] == [
-        draw(config(tmp_path / "set"), index)[1:] for index in range(5)
+        draw(config(tmp_path / "set"), index)[1:3] for index in range(5)
     ]
 
 
@@ -120,7 +121,7 @@ def test_a_lost_worker_loses_no_finished_episode(unbroken, tmp_path):
 
 def test_workers_that_always_die_end_the_run(tmp_path):
     options = {"always": True}
-    with pytest.raises(BrokenProcessPool):
+    with pytest.raises(LostWorkerError):
         run_collect(
             config(tmp_path / "set", workers=2, env_options=options), open_recorder=die_once
         )
@@ -134,7 +135,7 @@ def test_the_error_of_a_worker_reaches_the_caller(tmp_path, workers):
 
 def test_the_simulators_episodes_fit_the_format(tmp_path):
     settings = config(tmp_path / "set", image_size=64, steps=2)
-    episode = open_simulation(settings)(env_id("GraspBox"), "random", 5)
+    episode = open_simulation(settings)(Draw(env_id("GraspBox"), "random", 5, "train"))
     store = EpisodeStore(settings.root)
     store.write(0, episode)
     assert store[0].images["left"].shape == (3, 64, 64, 3)
@@ -156,7 +157,7 @@ if __name__ == "__main__":
 """
 
 
-def start_run(folder: Path) -> subprocess.Popen[str]:
+def start_run(folder: Path, episodes: int = 2) -> subprocess.Popen[str]:
     script = folder / "run.py"
     script.write_text(RUN.format(helpers=HELPERS, root=str(folder / "set")))
     process = subprocess.Popen(
@@ -167,7 +168,7 @@ def start_run(folder: Path) -> subprocess.Popen[str]:
         start_new_session=True,
     )
     assert process.stdout is not None
-    while int(process.stdout.readline()) < 2:
+    while int(process.stdout.readline()) < episodes:
         pass
     return process
 
@@ -188,12 +189,27 @@ def test_ctrl_c_ends_all_processes_and_leaves_whole_episodes(tmp_path):
     assert found.episodes >= 2
 
 
+@pytest.mark.parametrize("patience", [0.0, 0.1, 0.3])
+def test_ctrl_c_that_meets_workers_who_are_still_importing_is_for_their_parent_alone(
+    tmp_path, patience
+):
+    process = start_run(tmp_path, episodes=0)
+    while not children(process.pid):
+        time.sleep(0.01)
+    time.sleep(patience)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert errors.count("Traceback") == errors.count("KeyboardInterrupt") == 1
+
+
 def test_workers_die_with_a_killed_parent_and_the_rest_is_recorded_later(unbroken, tmp_path):
     process = start_run(tmp_path)
     workers = children(process.pid)
     assert len(workers) >= 2
     process.kill()
-    process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=30)
+    assert errors == ""
     deadline = time.monotonic() + 20
     while any(Path(f"/proc/{worker}").exists() for worker in workers):
         assert time.monotonic() < deadline
@@ -208,4 +224,4 @@ def test_settings_are_kept_beside_the_episodes(unbroken):
     kept = json.loads((unbroken / "collection.json").read_text())
     assert kept["steps"] == 3
     assert set(kept["tasks"]) == set(SHORT)
-    assert (kept["lab"], kept["gripper"], kept["variation"]) == ("train", "panda", "none")
+    assert (kept["labs"], kept["gripper"], kept["variation"]) == ({"train": 1.0}, "panda", "none")

@@ -69,3 +69,11 @@ def test_a_terminal_gets_a_bar(clock):
     shown = screen.file.getvalue()
     assert "4/4" in shown
     assert "loss 0.25" in shown
+
+
+def test_a_quick_job_is_said_by_the_minute_if_asked_for(clock, paper):
+    with progress("collect", 4, "episodes", each_minute=True, console=paper) as report:
+        report(0, {})
+        clock[0] += 1
+        report(4, {"successes": "2 (50%)"})
+    assert lines(paper)[-1] == "collect: 4/4, episodes 240.0/min, left 0 s, successes 2 (50%)"

@@ -77,6 +77,14 @@ def test_evaluation_leaves_a_report_of_the_agent_and_its_controls(workplace, cap
     assert list(workplace.glob("runs/evaluate/*/index.html"))
 
 
+def test_planning_sees_the_centred_square_of_wide_pictures(workplace, capsys):
+    wide = ["env.image_size=[24,40]", "world_model.source=model", "job.controls=[expert]"]
+    few = ["agent.planner.num_samples=8", "agent.planner.num_iterations=1"]
+    assert main(["evaluate", *EASY, *wide, *few]) == 0
+    assert "planning" in capsys.readouterr().out
+    assert list(workplace.glob("runs/evaluate/*/index.html"))
+
+
 def test_an_agent_without_a_model_needs_none_and_has_no_model_control(workplace):
     words = ["agent=expert", "job.controls=[persistence,random]", "world_model.source=nowhere"]
     assert main(["evaluate", *EASY, *words]) == 0
@@ -172,6 +180,7 @@ def test_an_energy_that_does_not_exist_is_refused():
         (["evaluate", "env.id=foo/Bar-v0"], 2, "vjepa_gym/FrankaReach-v0"),
         (["collect", "+job.tasks.flip=1.0"], 2, "vjepa_gym/FrankaReach-v0"),
         (["evaluate", "env.image_size=-3"], 2, "at least 16 px"),
+        (["evaluate", "env.image_size=[180]"], 2, "[180, 320]"),
         (["collect", "job.root=/proc/x", "job.episodes=1"], 1, "/proc/x"),
     ],
 )

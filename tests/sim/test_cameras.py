@@ -89,6 +89,24 @@ def test_the_wrist_camera_moves_with_the_hand_and_sees_where_it_is_going(gripper
         assert 5 < row < 60
 
 
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_a_point_projects_to_where_it_is_drawn_in_a_wide_picture(camera):
+    world = World(image_size=(180, 320))
+    world.arrange({"box": [0.46, -0.04, 0.0]})
+    world.arm.place(world.arm.flange_at(np.array([0.5, 0.0, 0.3])))
+    world.set_colour("box", MAGENTA[:3])
+    seen = _magenta(world.image(camera))
+    corners = world.object_pose("box")[:3] + _corners_of_the_box()
+    measured = world.calibration(camera)
+    assert measured["intrinsics"][:2, 2].tolist() == [160.0, 90.0]
+    expected = _project(measured, corners)
+    for drawn, told in zip(
+        (seen.min(0), seen.max(0)), (expected.min(0), expected.max(0)), strict=True
+    ):
+        np.testing.assert_allclose(drawn, told, atol=2.0)
+    world.close()
+
+
 def _magenta(image):
     """Return columns and rows of what is magenta, as pixel centres."""
     red, green, blue = image.astype(int).transpose(2, 0, 1)

@@ -238,13 +238,13 @@ def test_configuring_nothing_new_moves_nothing(world):
 
 
 def test_only_a_few_scenes_stay_open(world, monkeypatch):
-    monkeypatch.setattr("vjepa_gym.sim.world.MOST_OPEN", 2)
+    monkeypatch.setattr("vjepa_gym.sim.open_scene.MOST_OPEN", 2)
     for distractors in (1, 2, 0):
         first = world._scene
         world.configure(distractors=distractors)
         world.image()
-    drawn = [scene for scene in world._open.values() if scene._renderer is not None]
-    assert len(world._open) == len(drawn) == 2
+    drawn = [scene for scene in world._opened._open.values() if scene._renderer is not None]
+    assert len(world._opened._open) == len(drawn) == 2
     assert first in drawn
 
 

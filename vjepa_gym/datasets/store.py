@@ -6,40 +6,23 @@
     <root>.damaged/                                 what `recover` found broken; nothing is deleted
 
 An episode is written aside, forced to disk, renamed into place and then listed, the last two while
-holding a lock. A process killed at any moment leaves whole episodes or nothing.
+holding a lock. A process killed at any moment, or a disk that is full, leaves whole episodes or
+nothing: one that was renamed but not listed is listed by who writes that number next, or by
+`recover`.
 """
 
-import csv
-import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
 from vjepa_gym.datasets import droid
-from vjepa_gym.datasets.staging import Staging, publish, replace_file, synchronise
+from vjepa_gym.datasets.disk import told_if_full
+from vjepa_gym.datasets.lists import Entry, Lists
+from vjepa_gym.datasets.staging import Staging, publish, synchronise_above
 from vjepa_gym.errors import DatasetError
 from vjepa_gym.types import Episode
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One line of the index.
-
-    Attributes:
-        index: Number of the episode.
-        path: Its folder, relative to the root.
-        rows: Observations in it.
-        success: Whether it succeeded.
-        digest: SHA-256 of everything in it (`droid.verify`).
-    """
-
-    index: int
-    path: str
-    rows: int
-    success: bool
-    digest: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +58,9 @@ class EpisodeStore(Sequence):
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).absolute()
-        self._index_file = self.root / "index.jsonl"
-        self._paths_file = self.root / "droid_paths.csv"
         self._damaged = self.root.with_name(f"{self.root.name}.damaged")
         self.staging = Staging(self.root.with_name(f"{self.root.name}.staging"))
+        self._lists = Lists(self.root, self.staging)
 
     def write(
         self,
@@ -92,16 +74,63 @@ class EpisodeStore(Sequence):
 
         Raises:
             DatasetError: That number is taken, or something in the episode cannot be kept.
+            DiskFullError: It does not fit on the disk.
         """
-        with self.staging.folder(f"{index:06d}") as folder:
+        with self._prepared(f"{index:06d}") as folder:
             droid.write_episode(folder, episode, index, header=header, videos=videos)
-            entry = _describe(folder, droid.relative_path(index, episode.success))
-            with self.staging.lock():
-                if index in self.indices() or (self.root / entry.path).exists():
-                    raise DatasetError(f"{self.root}: episode {index} is there already.")
+            return self._add(folder)
+
+    def adopt(self, files: Mapping[str, bytes]) -> Entry:
+        """Add an episode that was written elsewhere, once it has been checked.
+
+        Args:
+            files: What `droid.write_episode` wrote: contents by path relative to its folder.
+
+        Raises:
+            DatasetError: Its number is taken, or a file is missing, damaged, or not within it.
+            DiskFullError: It does not fit on the disk.
+        """
+        with self._prepared("adopted") as folder:
+            for name, content in files.items():
+                path = (folder / name).resolve()
+                if not path.is_relative_to(folder.resolve()):
+                    raise DatasetError(f"{name!r} does not lie within an episode's folder.")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            return self._add(folder)
+
+    @contextmanager
+    def _prepared(self, name: str) -> Iterator[Path]:
+        with told_if_full(self.root, self.mean_size), self.staging.folder(name) as folder:
+            yield folder
+
+    def _add(self, folder: Path) -> Entry:
+        """Check, publish and list an episode that was prepared."""
+        entry = _describe(folder)
+        with self.staging.lock():
+            if entry.index in self.indices():
+                raise DatasetError(f"{self.root}: episode {entry.index} is there already.")
+            if not self._is_unlisted(entry):
                 publish(folder, self.root / entry.path, self.root)
-                self._append(entry)
+            if self._lists.are_whole():
+                self._lists.append(entry)
+            else:  # a kill in the middle of listing
+                self._lists.replace(self._scan()[0])
         return entry
+
+    def _is_unlisted(self, entry: Entry) -> bool:
+        """Return whether a killed writer put just this episode there without listing it."""
+        for success in (True, False):
+            path = droid.relative_path(entry.index, success)
+            if (self.root / path).exists():
+                if _describe(self.root / path, path) == entry:
+                    synchronise_above(self.root / path, self.root)
+                    return True
+                raise DatasetError(
+                    f"{self.root / path}: another episode {entry.index} is there already, though "
+                    "the index lacks it; `recover` makes the index anew."
+                )
+        return False
 
     def entries(self) -> list[Entry]:
         """Return the index in order of the episodes' numbers; a line torn by a kill is left out.
@@ -109,17 +138,7 @@ class EpisodeStore(Sequence):
         Raises:
             DatasetError: A line other than the last is not one of ours.
         """
-        if not self._index_file.is_file():
-            return []
-        whole = self._index_file.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
-        try:
-            entries = [Entry(**json.loads(line)) for line in whole]
-        except (ValueError, TypeError) as error:
-            raise DatasetError(
-                f"{self._index_file}: expected one JSON object a line, but {error}. "
-                "Delete the file and call `recover` to make it anew."
-            ) from error
-        return sorted(entries, key=lambda entry: entry.index)
+        return self._lists.entries()
 
     def indices(self) -> set[int]:
         """Return the numbers of all episodes in the index."""
@@ -133,6 +152,11 @@ class EpisodeStore(Sequence):
         """Return how large the files of an episode are together [bytes]."""
         files = (path for path in self.folder(entry).rglob("*") if path.is_file())
         return sum(file.stat().st_size for file in files)
+
+    def mean_size(self, most: int = 20) -> int:
+        """Return how large the last `most` episodes are on average; 0 if there is none [bytes]."""
+        sizes = [self.size(entry) for entry in self.entries()[-most:]]
+        return round(sum(sizes) / len(sizes)) if sizes else 0
 
     def __len__(self) -> int:
         return len(self.entries())
@@ -158,14 +182,14 @@ class EpisodeStore(Sequence):
         if not self.root.is_dir():
             return Recovery(episodes=0, unlisted=0, unfinished=unfinished, damaged={})
         with self.staging.lock():
-            listed = _lines(self._index_file)
+            listed = self._lists.lines()
             entries, damaged = self._scan()
             for path in damaged:
                 self._set_aside(path)
-            self._list(entries)
+            self._lists.replace(entries)
         return Recovery(
             episodes=len(entries),
-            unlisted=sum(_line(entry) not in listed for entry in entries),
+            unlisted=sum(entry.line not in listed for entry in entries),
             unfinished=unfinished,
             damaged=damaged,
         )
@@ -193,51 +217,20 @@ class EpisodeStore(Sequence):
         target.parent.mkdir(parents=True, exist_ok=True)
         (self.root / path).rename(target)
 
-    def _append(self, entry: Entry) -> None:
-        """List one more episode, mending first what a kill in the middle of a line left."""
-        if not (_ends_whole(self._index_file) and _ends_whole(self._paths_file)):
-            self._list(self._scan()[0])
-            return
-        for path, line in (
-            (self._index_file, _line(entry)),
-            (self._paths_file, self._path_line(entry)),
-        ):
-            with path.open("a", encoding="utf-8") as file:
-                file.write(line)
-            synchronise(path)
-
-    def _list(self, entries: Sequence[Entry]) -> None:
-        replace_file(self._index_file, "".join(map(_line, entries)))
-        replace_file(self._paths_file, "".join(map(self._path_line, entries)))
-
-    def _path_line(self, entry: Entry) -> str:
-        """Folder and number with a space between, quoted if need be: DROID's readers' "CSV"."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, delimiter=" ", lineterminator="\n")
-        writer.writerow([self.folder(entry), entry.index])
-        return buffer.getvalue()
+    def arrange(self) -> None:
+        """List the episodes in the order of their numbers, rather than of their arrival."""
+        with self.staging.lock():
+            self._lists.replace(self.entries())
 
 
-def _describe(folder: Path, path: Path) -> Entry:
+def _describe(folder: Path, path: Path | None = None) -> Entry:
+    """Return the line of the episode in `folder`, which lies, or belongs, at `path`."""
     digest, sidecar = droid.verify(folder), droid.read_sidecar(folder)
+    index, success = sidecar["index"], sidecar["success"]
     return Entry(
-        index=sidecar["index"],
-        path=path.as_posix(),
+        index=index,
+        path=(path or droid.relative_path(index, success)).as_posix(),
         rows=sidecar["rows"],
-        success=sidecar["success"],
+        success=success,
         digest=digest,
     )
-
-
-def _line(entry: Entry) -> str:
-    return json.dumps(asdict(entry)) + "\n"
-
-
-def _lines(path: Path) -> set[str]:
-    if not path.is_file():
-        return set()
-    return set(path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True))
-
-
-def _ends_whole(path: Path) -> bool:
-    return not path.is_file() or path.read_bytes()[-1:] in (b"\n", b"")

@@ -1,6 +1,6 @@
 """The rows of an episode as DROID's `trajectory.h5`, both ways.
 
-One row is one settled observation, so that there are `steps + 1`; the action of the last row is to
+There is one row an observation, so that there are `steps + 1`; the action of the last row is to
 stay. Names, shapes and units are those of DROID's own writer (droid-dataset/droid,
 `trajectory_utils/trajectory_writer.py` and `robot_ik/robot_ik_solver.py`); positions are absolute,
 velocities are fractions of what DROID's controller moves at most in one of its steps. One of our
@@ -9,7 +9,8 @@ the configuration that the command led to. What a simulated arm does not measure
 in the attribute `not_recorded`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
@@ -19,8 +20,20 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from vjepa_gym import kinematics
-from vjepa_gym.errors import DatasetError
+from vjepa_gym.datasets.columns import Column, Columns, open_columns, read_rows
+from vjepa_gym.datasets.kinds import Defect, DefectError, errors, require
 from vjepa_gym.types import Episode
+
+__all__ = [
+    "GRIPPER_VELOCITY_UNIT",
+    "JOINT_VELOCITY_UNIT",
+    "VELOCITY_UNITS",
+    "Rows",
+    "read_poses",
+    "read_rows",
+    "read_trajectory",
+    "write_trajectory",
+]
 
 VELOCITY_UNITS = np.array([0.075] * 3 + [0.15] * 3)
 """One unit of `cartesian_velocity` in one step [m, rad]."""
@@ -36,6 +49,9 @@ TORQUES = (
     "prev_joint_torques_computed_safened",
     "motor_torques_measured",
 )
+STATE, CLOCK = "observation/robot_state", "observation/timestamp"
+CALIBRATION = {"extrinsics": (6,), "intrinsics": (3, 3)}
+"""What is known of a camera, and the shape of it in one row."""
 Calibration: TypeAlias = dict[str, Float64[np.ndarray, "..."]]
 NOT_RECORDED = (*TORQUES, "prev_controller_latency_ms")
 
@@ -71,29 +87,55 @@ def write_trajectory(
         file.attrs.update({**attributes, "not_recorded": " ".join(NOT_RECORDED)})
 
 
-def read_trajectory(
-    path: Path, serials: Mapping[str, str]
-) -> tuple[dict[str, Float32[np.ndarray, "_ 7"]], dict[str, Calibration]]:
-    """Return `commands`, `poses`, `joints` by name, and the calibration of each camera.
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """What the rows of an episode say.
 
-    Raises:
-        DatasetError: The file is missing, truncated, or lacks a key.
+    Attributes:
+        commands: The action asked for at each step.
+        poses: Measured pose at each row.
+        joints: Joint positions [rad].
+        step_seconds: From each row to the next by `clock` [s].
+        clock: Which of the timestamps that is.
+        cameras: The calibration of each camera, one value a row.
+    """
+
+    commands: Float32[np.ndarray, "steps 7"]
+    poses: Float32[np.ndarray, "steps+1 7"]
+    joints: Float32[np.ndarray, "steps+1 7"]
+    step_seconds: Float64[np.ndarray, "steps"]
+    clock: str
+    cameras: Mapping[str, Calibration]
+
+
+def read_trajectory(path: Path, serials: Mapping[str, str]) -> tuple[Rows | None, list[Defect]]:
+    """Return the rows of anybody's `trajectory.h5`, if they can be read, and what is wrong.
+
+    Args:
+        path: The file.
+        serials: The serial number of each camera whose calibration is wanted.
     """
     try:
-        with h5py.File(path) as file:
-            state = "observation/robot_state"
-            velocity = _read(file, "action/cartesian_velocity") * VELOCITY_UNITS
-            gripper = _read(file, "action/gripper_velocity") * GRIPPER_VELOCITY_UNIT
-            arrays = {
-                "commands": np.column_stack([velocity, gripper])[:-1].astype(np.float32),
-                "poses": _read_poses(file),
-                "joints": _read(file, f"{state}/joint_positions").astype(np.float32),
-            }
-            return arrays, {name: _calibration(file, key) for name, key in serials.items()}
-    except OSError as error:
-        raise DatasetError(f"{path}: expected a whole HDF5 file, but {error}.") from error
-    except KeyError as error:
-        raise DatasetError(f"{path}: expected DROID's keys, but {error.args[0]}.") from error
+        with open_columns(path) as columns:
+            poses = _read_poses(columns)
+            joints = columns.read(Column(name=f"{STATE}/joint_positions", shape=(7,)))
+            commands = _read_commands(columns)
+            cameras = {name: _read_calibration(columns, key) for name, key in serials.items()}
+            clock, moments = _read_clock(columns, serials)
+            defects = columns.defects
+    except DefectError as error:
+        return None, [error.defect]
+    if errors(defects) or poses is None or joints is None or commands is None or moments is None:
+        return None, defects
+    rows = Rows(
+        commands=commands[:-1],
+        poses=poses,
+        joints=joints.astype(np.float32),
+        step_seconds=np.diff(moments.astype(np.float64)) / 1000,
+        clock=clock,
+        cameras=cameras,
+    )
+    return rows, defects
 
 
 def read_poses(path: Path) -> Float32[np.ndarray, "rows 7"]:
@@ -102,22 +144,8 @@ def read_poses(path: Path) -> Float32[np.ndarray, "rows 7"]:
     Raises:
         DatasetError: The file is missing, truncated, or lacks a key.
     """
-    return read_trajectory(path, {})[0]["poses"]
-
-
-def read_rows(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return whole columns of a `trajectory.h5`, such as `action/joint_position`, as they are.
-
-    Raises:
-        DatasetError: The file is missing, truncated, or lacks a key.
-    """
-    try:
-        with h5py.File(path) as file:
-            return {name: _read(file, name) for name in names}
-    except OSError as error:
-        raise DatasetError(f"{path}: expected a whole HDF5 file, but {error}.") from error
-    except KeyError as error:
-        raise DatasetError(f"{path}: expected DROID's keys, but {error.args[0]}.") from error
+    with open_columns(path) as columns:
+        return require(_read_poses(columns), columns.defects)
 
 
 def _under(group: str, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -126,12 +154,15 @@ def _under(group: str, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
 
 def _robot_state(episode: Episode) -> dict[str, np.ndarray]:
     rows = len(episode.poses)
+    joints = episode.joints.astype(np.float64)
+    velocities = np.zeros((rows, 7))
+    if episode.record_hz is not None and rows > 1:
+        velocities = np.gradient(joints, episode.times, axis=0)
     return {
         "cartesian_position": episode.poses[:, :6].astype(np.float64),
         "gripper_position": episode.poses[:, 6].astype(np.float64),
-        "joint_positions": episode.joints.astype(np.float64),
-        # Every row is settled.
-        "joint_velocities": np.zeros((rows, 7)),
+        "joint_positions": joints,
+        "joint_velocities": velocities,
         **{name: np.full((rows, 7), np.nan) for name in TORQUES},
         "prev_controller_latency_ms": np.full(rows, np.nan),
         "prev_command_successful": np.ones(rows, bool),
@@ -169,8 +200,7 @@ def _controller_info(episode: Episode) -> dict[str, np.ndarray]:
 def _timestamps(
     episode: Episode, serials: Mapping[str, str], started: datetime
 ) -> dict[str, np.ndarray]:
-    elapsed = np.concatenate([[0.0], np.cumsum(episode.step_seconds, dtype=np.float64)])
-    start = round(started.timestamp() * 1000) + np.rint(elapsed * 1000).astype(np.int64)
+    start = round(started.timestamp() * 1000) + np.rint(episode.times * 1000).astype(np.int64)
     end = np.append(start[1:], start[-1])
     moments = ("read_start", "read_end", "frame_received", "estimated_capture")
     return {
@@ -194,30 +224,59 @@ def _cameras(episode: Episode, serials: Mapping[str, str]) -> dict[str, np.ndarr
     values: dict[str, np.ndarray] = {}
     for name, serial in serials.items():
         kind = HAND_CAMERA if name == "wrist" else VARIED_CAMERA
-        extrinsics = np.asarray(episode.cameras[name]["extrinsics"], np.float64)
-        intrinsics = np.asarray(episode.cameras[name]["intrinsics"], np.float64)
         values[f"camera_type/{serial}"] = np.full(rows, kind)
-        values[f"camera_extrinsics/{serial}_left"] = np.broadcast_to(extrinsics, (rows, 6))
-        values[f"camera_intrinsics/{serial}_left"] = np.broadcast_to(intrinsics, (rows, 3, 3))
+        for key, shape in CALIBRATION.items():
+            if key in episode.cameras[name]:
+                calibration = np.asarray(episode.cameras[name][key], np.float64)
+                rowwise = np.broadcast_to(calibration, (rows, *shape))
+                values[f"camera_{key}/{serial}_left"] = rowwise
     return values
 
 
-def _read(file: h5py.File, name: str) -> np.ndarray:
-    if name not in file:
-        raise KeyError(f"{name} is missing")
-    return np.asarray(file[name])
+def _read_poses(columns: Columns) -> Float32[np.ndarray, "rows 7"] | None:
+    position = columns.read(Column(name=f"{STATE}/cartesian_position", shape=(6,)))
+    gripper = columns.read(Column(name=f"{STATE}/gripper_position"))
+    return None if position is None or gripper is None else _seven(position, gripper)
 
 
-def _read_poses(file: h5py.File) -> Float32[np.ndarray, "rows 7"]:
-    position = _read(file, "observation/robot_state/cartesian_position")
-    gripper = _read(file, "observation/robot_state/gripper_position")
-    return np.column_stack([position, gripper]).astype(np.float32)
+def _read_commands(columns: Columns) -> Float32[np.ndarray, "rows 7"] | None:
+    """The velocities, which are in the same units whatever DROID's controller was given."""
+    velocity = columns.read(Column(name="action/cartesian_velocity", shape=(6,)))
+    # What DROID's robot calls a delta, if positions of the gripper were commanded, is a velocity.
+    names = ("action/gripper_velocity", "action/gripper_delta")
+    name = next(filter(columns.has, names), names[0])
+    gripper = columns.read(Column(name=name))
+    if velocity is None or gripper is None:
+        return None
+    return _seven(velocity * VELOCITY_UNITS, gripper * GRIPPER_VELOCITY_UNIT)
 
 
-def _calibration(file: h5py.File, serial: str) -> Calibration:
-    """A fixed camera has one pose, a moving one a pose a row."""
-    values = {
-        kind: _read(file, f"observation/camera_{kind}/{serial}_left")
-        for kind in ("extrinsics", "intrinsics")
-    }
-    return {kind: rows[0] if (rows == rows[0]).all() else rows for kind, rows in values.items()}
+def _read_calibration(columns: Columns, serial: str) -> Calibration:
+    """What there is; released episodes mostly have no intrinsics."""
+    found: Calibration = {}
+    for kind, shape in CALIBRATION.items():
+        name = f"observation/camera_{kind}/{serial}_left"
+        if kind == "intrinsics" and not columns.has(name):
+            continue
+        values = columns.read(Column(name=name, shape=shape))
+        if values is not None:
+            found[kind] = values.astype(np.float64)
+    return found
+
+
+def _read_clock(columns: Columns, serials: Mapping[str, str]) -> tuple[str, np.ndarray | None]:
+    """Return the first of DROID's clocks that ticks once a row [ms].
+
+    That of the controller does by definition; a camera may be asked faster than it takes pictures.
+    """
+    clocks = (
+        f"{CLOCK}/control/step_start",
+        *(f"{CLOCK}/cameras/{serial}_estimated_capture" for serial in serials.values()),
+        f"{CLOCK}/robot_state/read_start",
+    )
+    clock = next(filter(columns.has, clocks), clocks[0])
+    return clock, columns.read(Column(name=clock))
+
+
+def _seven(six: np.ndarray, one: np.ndarray) -> Float32[np.ndarray, "rows 7"]:
+    return np.column_stack([six, one]).astype(np.float32)

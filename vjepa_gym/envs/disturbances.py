@@ -1,7 +1,12 @@
 """What goes wrong on purpose: inexact moves, and one push in mid-episode."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
+from vjepa_gym.envs.factors import BUMPS
+from vjepa_gym.errors import VariationError
 from vjepa_gym.sim.world import World
 from vjepa_gym.types import Action
 
@@ -24,20 +29,49 @@ def actuation_error(std: float, rng: np.random.Generator) -> Action:
     return error
 
 
-def bump(world: World, what: str, target: str | None, rng: np.random.Generator) -> None:
-    """Push something `SHOVE` metres to one side.
+def check_bump(drawn: Mapping[str, Any], horizon: int) -> None:
+    """Do nothing unless something is to be pushed when an episode is already over.
+
+    Args:
+        drawn: The variation of the episode.
+        horizon: How many steps it has.
+
+    Raises:
+        VariationError: It is.
+    """
+    kind, step = BUMPS[drawn["bump"]], int(drawn["bump_step"])
+    if kind != "none" and step >= horizon:
+        raise VariationError(
+            f"bump_step must be below the {horizon} steps of an episode, got {step}."
+        )
+
+
+def bump(
+    world: World,
+    drawn: Mapping[str, Any],
+    elapsed: int,
+    target: str | None,
+    rng: np.random.Generator,
+) -> bool:
+    """Push something `SHOVE` metres to one side, if it is time; return whether it was.
 
     Args:
         world: Where.
-        what: `object`, which slides along the table, or out of the hand, or `arm`.
+        drawn: The variation of the episode: an `object` slides along the table, or out of the hand;
+            or it is the `arm`.
+        elapsed: How many steps the episode has had.
         target: The object; the cup where the task is about none.
         rng: Draws the direction.
     """
+    kind = BUMPS[drawn["bump"]]
+    if kind == "none" or elapsed != drawn["bump_step"]:
+        return False
     angle = rng.uniform(-np.pi, np.pi)
     direction = np.array([np.cos(angle), np.sin(angle)])
-    if what == "object":
+    if kind == "object":
         world.push(target or "cup", direction * SHOVE / SHOVING, SHOVING)
-        return
-    action = np.zeros(7, np.float32)
-    action[:2] = direction * SHOVE
-    world.arm.move(action)
+    else:
+        action = np.zeros(7, np.float32)
+        action[:2] = direction * SHOVE
+        world.arm.move(action)
+    return True

@@ -1,5 +1,6 @@
 """One behaviour in one environment, written down as an `Episode`."""
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -7,14 +8,30 @@ import gymnasium as gym
 import numpy as np
 
 from vjepa_gym.envs.behaviours import make_behaviour
+from vjepa_gym.envs.factors import factors
+from vjepa_gym.envs.rows import ClockedRows, SettledRows
 from vjepa_gym.envs.tabletop import TabletopEnv
 from vjepa_gym.sim.labs import lab_name
-from vjepa_gym.sim.world import World
-from vjepa_gym.types import Episode, Observation
+from vjepa_gym.types import Episode
+
+TRACE = {
+    "successes": "is_success",
+    "distances": "distance",
+    "contacts": "contact",
+    "clipped": "clipped",
+    "joint_limits": "joint_limit",
+    "bumped": "bumped",
+}
+"""What an episode tells of each of its moves, and what an environment calls it."""
 
 
-def record_episode(env: gym.Env, behaviour: str, *, seed: int, steps: int) -> Episode:
+def record_episode(
+    env: gym.Env, behaviour: str, *, seed: int, steps: int, record_hz: float | None = None
+) -> Episode:
     """Return `steps` moves of a behaviour; the same arguments give the same episode.
+
+    What happens does not depend on `record_hz`, but for that the arm then stays until the clock's
+    next tick after the last move. Success is that at the end of the last move.
 
     Args:
         env: A tabletop environment whose episodes have at least `steps` steps
@@ -22,63 +39,71 @@ def record_episode(env: gym.Env, behaviour: str, *, seed: int, steps: int) -> Ep
         behaviour: Who moves; see `behaviours.BEHAVIOURS`.
         seed: Everything that is drawn is a function of it.
         steps: How many moves.
+        record_hz: Rows a second, within the moves, of the simulation's time; None for a row
+            whenever a move has settled. The command of such a row leads from the pose measured
+            there to the one that the arm is told to have at the next, errors of `actuation_noise`
+            included.
 
     Raises:
         UnknownNameError: There is no such behaviour.
         EpisodeOverError: The environment's episodes are shorter.
+        ValueError: The physics has no such rate.
     """
     tabletop = cast("TabletopEnv", env.unwrapped)
-    observation, info = tabletop.reset(seed=seed, options={"goal_images": False})
+    observation, begun = tabletop.reset(seed=seed, options={"goal_images": False})
     # The environment drew the episode from `seed`; what is done in it is drawn apart.
     rng = np.random.default_rng([seed, 1])
     actions = make_behaviour(behaviour, tabletop.world, tabletop.task, rng, steps)
-    observations, joints = [observation], [tabletop.world.arm.joints]
-    extras, moves = [_privileged(tabletop.world)], []
-    for _ in range(steps):
-        observation, *_, move = tabletop.step(next(actions))
-        observations.append(observation)
-        moves.append(move)
-        joints.append(tabletop.world.arm.joints)
-        extras.append(_privileged(tabletop.world))
+    if record_hz is None:
+        rows = SettledRows(tabletop, observation)
+    else:
+        rows = ClockedRows(tabletop, observation, record_hz)
+    rows.follow(actions, steps)
     return Episode(
-        commands=np.stack([move["command"] for move in moves]),
-        poses=np.stack([seen["pose"] for seen in observations]),
-        images=_videos(observations, tabletop.cameras),
-        joints=np.stack(joints),
-        step_seconds=np.array([move["step_seconds"] for move in moves], np.float32),
-        cameras={name: tabletop.world.calibration(name) for name in tabletop.cameras},
-        success=moves[-1]["is_success"],
+        commands=rows.commands,
+        poses=rows.column("pose"),
+        images={name: rows.column(name) for name in tabletop.cameras},
+        joints=rows.column("joints"),
+        step_seconds=rows.step_seconds,
+        cameras=rows.cameras(),
+        success=rows.moves[-1]["is_success"],
         task=tabletop.task.description,
         policy=behaviour,
         seed=seed,
-        extras={key: np.stack([row[key] for row in extras]) for key in extras[0]},
-        info={
-            "env": env.spec.id if env.spec else type(tabletop.task).__name__,
-            "lab": lab_name(tabletop.world.lab),
-            "gripper": tabletop.world.gripper,
-            "tool_offset": tabletop.world.arm.gripper.tcp,
-            "objects": list(tabletop.world.objects),
-            "goal": info["goal"]["poses"].tolist(),
-            "variation": {name: np.asarray(v).tolist() for name, v in info["variation"].items()},
-            "successes": [bool(move["is_success"]) for move in moves],
-            "versions": {name: version(name) for name in ("vjepa-gym", "mujoco", "robosuite")},
-        },
+        extras={name: rows.column(name) for name in ("object_poses", "sim_state")},
+        info=_where(tabletop, begun) | _what_happened(rows),
+        record_hz=record_hz,
     )
 
 
-def _videos(seen: list[Observation], cameras: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Return the frames of each camera; the first one's are called `image` in observations."""
-    keys = ("image", *cameras[1:])
-    rows = cast("list[dict[str, Any]]", seen)
+def _where(env: TabletopEnv, begun: Mapping[str, Any]) -> dict[str, Any]:
+    """Return as JSON values where an episode was recorded, and what differed in it."""
+    world, variation = env.world, begun["variation"]
+    named = {name: factor.names for name, factor in factors(world.lab).items() if factor.names}
     return {
-        camera: np.stack([row[key] for row in rows])
-        for camera, key in zip(cameras, keys, strict=True)
+        "env": env.spec.id if env.spec else type(env.task).__name__,
+        "lab": lab_name(world.lab),
+        "gripper": world.gripper,
+        "controller": env.controller,
+        "tool_offset": world.arm.gripper.tcp,
+        "objects": list(world.objects),
+        "goal": begun["goal"]["poses"].tolist(),
+        "variation": {name: np.asarray(value).tolist() for name, value in variation.items()},
+        "variation_names": {
+            name: names[int(variation[name])] for name, names in named.items() if name in variation
+        },
+        "versions": {name: version(name) for name in ("vjepa-gym", "mujoco", "robosuite")},
     }
 
 
-def _privileged(world: World) -> dict[str, np.ndarray]:
-    """Return what no camera shows exactly: object poses and the whole state of the simulator."""
+def _what_happened(rows: SettledRows) -> dict[str, Any]:
+    """Return as JSON values what became of each move."""
     return {
-        "object_poses": np.stack([world.object_pose(name) for name in world.objects]),
-        "sim_state": world.state,
+        **{
+            name: [np.asarray(move[key]).item() for move in rows.moves]
+            for name, key in TRACE.items()
+        },
+        "move_rows": rows.move_rows,
+        "move_commands": [move["command"].tolist() for move in rows.moves],
+        "move_seconds": [float(move["step_seconds"]) for move in rows.moves],
     }

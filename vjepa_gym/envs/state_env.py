@@ -68,7 +68,8 @@ class StateEnv(TabletopEnv):
             return -np.linalg.norm(away, axis=-1).astype(np.float32)
         return super().compute_reward(achieved_goal, desired_goal, info)
 
-    def _observe(self) -> Any:
+    def observe(self) -> Any:
+        """Return the true state and the two goals."""
         world, target = self.world, self.task.target
         parts = [world.arm.pose]
         if target:

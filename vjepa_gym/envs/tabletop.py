@@ -7,14 +7,13 @@ import gymnasium as gym
 import numpy as np
 
 from vjepa_gym.envs.arguments import check_name, check_values
-from vjepa_gym.envs.disturbances import actuation_error, bump
-from vjepa_gym.envs.factors import BUMPS
+from vjepa_gym.envs.disturbances import actuation_error, bump, check_bump
 from vjepa_gym.envs.goals import Demonstrator
 from vjepa_gym.envs.task import Task
 from vjepa_gym.envs.tasks.given import GivenGoal
 from vjepa_gym.envs.variation import Choice, Variation, apply, placement, recorded
-from vjepa_gym.errors import EpisodeOverError, UnsolvableError, VariationError
-from vjepa_gym.sim.cameras import CAMERAS
+from vjepa_gym.errors import EpisodeOverError, UnsolvableError
+from vjepa_gym.images import ImageSize
 from vjepa_gym.sim.labs import Lab
 from vjepa_gym.sim.scene import Actuation
 from vjepa_gym.sim.world import World
@@ -44,6 +43,7 @@ class TabletopEnv(gym.Env[Observation, Action]):
         task: What is to be done.
         world: Where, with everything that agents are not told.
         cameras: What is observed; the first is `image`.
+        controller: What leads the arm.
         variation_space: What may differ from one episode to the next.
     """
 
@@ -59,7 +59,7 @@ class TabletopEnv(gym.Env[Observation, Action]):
         lab: str | Lab = "train",
         gripper: str = "panda",
         controller: str = "servo",
-        image_size: int = IMAGE_SIZE,
+        image_size: ImageSize = IMAGE_SIZE,
         cameras: Sequence[str] = ("left",),
         goal_images: bool = True,
         variation: Choice | str | None = None,
@@ -77,7 +77,7 @@ class TabletopEnv(gym.Env[Observation, Action]):
             lab: Name of a lab, or one of your own.
             gripper: `panda` or `robotiq`.
             controller: `servo`, or `osc` for robosuite's operational-space controller.
-            image_size: Height and width of the images [px].
+            image_size: A side of the images, or height and width [px].
             cameras: Which cameras are observed; the first is `image`.
             goal_images: Whether `reset` draws the goals; `options={"goal_images": ...}` overrides.
                 Without them no expert is asked whether the episode can be solved.
@@ -94,10 +94,9 @@ class TabletopEnv(gym.Env[Observation, Action]):
             UnknownNameError: There is no such lab, gripper, controller, camera, factor, reward or
                 render mode.
             VariationError: A factor cannot have that value.
+            ValueError: A number cannot be.
         """
         cameras = (cameras,) if isinstance(cameras, str) else tuple(cameras)
-        for camera in cameras:
-            check_name("camera", camera, CAMERAS)
         check_values(cameras, image_size, horizon, step_seconds)
         check_name("reward", reward, REWARDS)
         check_name("render mode", render_mode or "rgb_array", RENDER_MODES)
@@ -111,7 +110,7 @@ class TabletopEnv(gym.Env[Observation, Action]):
             "gym.Space[Observation]", observation_space(image_size, cameras)
         )
         self.action_space = action_space()
-        self.cameras = tuple(cameras)
+        self.cameras, self.controller = cameras, controller
         self._variation = Variation(self.world.lab, variation)
         self.variation_space = self._variation.space
         self._demonstrate = Demonstrator()
@@ -156,7 +155,7 @@ class TabletopEnv(gym.Env[Observation, Action]):
         episode = int(self.np_random.integers(2**32))
         self._rng = np.random.default_rng([episode, 1])
         self._drawn = self._variation.draw(episode, options.get("variation"))
-        self._check_bump()
+        check_bump(self._drawn, self.horizon)
         apply(self.world, self._drawn)
         self._task = self.task
         goal, rejected = self._begin(episode, options)
@@ -171,10 +170,20 @@ class TabletopEnv(gym.Env[Observation, Action]):
             "rejected": rejected,
             "is_success": self._task.success(self.world),
         }
-        return self._observe(), self._with_expert(info)
+        return self.observe(), self._with_expert(info)
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Move by `action`, settle, look.
+
+        Raises:
+            InvalidActionError: Not seven finite numbers; the arm does not move.
+            EpisodeOverError: The episode has ended, or none has begun.
+        """
+        reward, terminated, truncated, info = self.advance(action)
+        return self.observe(), reward, terminated, truncated, self._with_expert(info)
+
+    def advance(self, action: Action) -> tuple[float, bool, bool, dict[str, Any]]:
+        """Do what `step` does, and return what it does, without a look.
 
         Raises:
             InvalidActionError: Not seven finite numbers; the arm does not move.
@@ -188,7 +197,7 @@ class TabletopEnv(gym.Env[Observation, Action]):
         error = actuation_error(float(self._drawn["actuation_noise"]), self._rng)
         move = self.world.arm.move(within + error, self._step_seconds)
         self._elapsed += 1
-        bumped = self._bump()
+        bumped = bump(self.world, self._drawn, self._elapsed, self.task.target, self._rng)
         success = self._task.success(self.world)
         terminated = success and self._terminate
         truncated = self._elapsed >= self.horizon
@@ -205,7 +214,16 @@ class TabletopEnv(gym.Env[Observation, Action]):
             "bumped": bumped,
         }
         reward = self._task.progress(self.world) if self._dense else float(success)
-        return self._observe(), reward, terminated, truncated, self._with_expert(info)
+        return reward, terminated, truncated, info
+
+    def observe(self) -> Observation:
+        """Return what is seen and measured now."""
+        if self.render_mode == "human":
+            self.render()
+        first, *further = self.cameras
+        views = {name: self.world.image(name) for name in further}
+        seen = {"image": self.world.image(first), "pose": self.world.arm.pose, **views}
+        return cast("Observation", seen)
 
     def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
         """Return 0 where what was achieved is near enough to what was desired, and -1 elsewhere.
@@ -268,30 +286,7 @@ class TabletopEnv(gym.Env[Observation, Action]):
             f"{self.task.description} Try a variation nearer to the nominal one."
         )
 
-    def _check_bump(self) -> None:
-        kind, step = BUMPS[self._drawn["bump"]], int(self._drawn["bump_step"])
-        if kind != "none" and step >= self.horizon:
-            raise VariationError(
-                f"bump_step must be below the {self.horizon} steps of an episode, got {step}."
-            )
-
-    def _bump(self) -> bool:
-        """Push what is to be pushed, if it is time."""
-        kind = BUMPS[self._drawn["bump"]]
-        if kind == "none" or self._elapsed != self._drawn["bump_step"]:
-            return False
-        bump(self.world, kind, self.task.target, self._rng)
-        return True
-
     def _with_expert(self, info: dict[str, Any]) -> dict[str, Any]:
         if self._expert_actions:
             info["expert_action"] = self._task.expert(self.world)
         return info
-
-    def _observe(self) -> Observation:
-        if self.render_mode == "human":
-            self.render()
-        first, *further = self.cameras
-        views = {name: self.world.image(name) for name in further}
-        seen = {"image": self.world.image(first), "pose": self.world.arm.pose, **views}
-        return cast("Observation", seen)

@@ -1,4 +1,4 @@
-"""What a benchmark of the simulator found: figures, a table, and what both of them draw."""
+"""What a benchmark found: figures, a table, and what both simulators draw."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,17 @@ from vjepa_gym.experiments.timing import Rate
 from vjepa_gym.types import Image
 
 TABLE, FIGURES, PICTURE = "table.md", "results.json", "rendering.png"
-HEAD = ("", "ours", "stock robosuite", "ratio (range)", "wanted", "met")
+ROBOSUITE = "stock robosuite"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Ours and robosuite's, measured by turns and judged by the processor's time; more is better.
+    """Ours and another's, measured by turns and judged by the processor's time; more is better.
 
     Attributes:
         what: What was measured.
         ours: How often a second, in each round.
-        stock: Likewise.
+        stock: The other's, as it comes, likewise.
         least: How many times as fast ours should be; None if nothing is asked.
     """
 
@@ -72,14 +72,14 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """One figure of ours that should be small.
+    """One figure of ours that, if anything is asked of it, should be small.
 
     Attributes:
         what: What was measured.
         unit: In what.
         ours: The figure.
         most: How large it may be; None if nothing is asked.
-        stock: The same of robosuite's, if there is such a thing.
+        stock: The same of the other, if there is such a thing.
         notes: What else was measured with it.
     """
 
@@ -124,27 +124,34 @@ class Benchmark:
     """What was found.
 
     Attributes:
-        comparisons: Of ours with robosuite's.
-        limits: Of ours alone, or with robosuite's beside it.
+        comparisons: Of ours with another.
+        limits: Of ours alone, or with the other beside it.
         machine: What it was measured on.
+        other: Who the other is.
     """
 
     comparisons: Sequence[Comparison]
     limits: Sequence[Limit]
     machine: Mapping[str, Any]
+    other: str = ROBOSUITE
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """What stands above `rows`."""
+        return "", "ours", self.other, "ratio (range)", "wanted", "met"
 
     def unmet(self) -> list[str]:
         """Return what is not as fast, or as small, as it should be."""
         return [row.what for row in (*self.comparisons, *self.limits) if row.met is False]
 
     def rows(self) -> list[list[str]]:
-        """Return the cells of a table under `HEAD`."""
+        """Return the cells of a table under `head`."""
         return [row.cells() for row in (*self.comparisons, *self.limits)]
 
     def markdown(self) -> str:
         """Return everything as a table in Markdown."""
         ruler = ["---", "--:", "--:", "--:", "---", "---"]
-        lines = ["| " + " | ".join(cells) + " |" for cells in (HEAD, ruler, *self.rows())]
+        lines = ["| " + " | ".join(cells) + " |" for cells in (self.head, ruler, *self.rows())]
         about = ", ".join(f"{name} {value}" for name, value in self.machine.items())
         return "\n".join([*lines, "", f"By the processor's time, on one core: {about}.", ""])
 
@@ -153,6 +160,7 @@ class Benchmark:
         folder.mkdir(parents=True, exist_ok=True)
         found = {
             "machine": dict(self.machine),
+            "other": self.other,
             "comparisons": [row.to_json() for row in self.comparisons],
             "limits": [row.to_json() for row in self.limits],
         }

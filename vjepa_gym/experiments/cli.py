@@ -14,13 +14,13 @@ JOBS = {
     "demo": "the shipped model reaches for goal images: a table, videos, a page to look at",
     "collect": "fill a dataset with simulated episodes in DROID's layout; resumes",
     "audit": "name every defect of a dataset in DROID's layout, anybody's, and describe its data",
-    "convert": "from DROID's layout to LeRobot, robomimic or the training cache, and back",
+    "convert": "take a dataset from DROID's layout to LeRobot, robomimic or a cache, and back",
     "pretrain": "train the V-JEPA 2 encoder on the videos of a dataset; resumes",
     "train": "train the action-conditioned predictor on top of it; resumes",
     "gates": "the offline checks that a model should pass before anyone plans with it",
     "goal": "make a goal by hand: drive the simulated arm, or take a frame or a photograph",
     "evaluate": "measure how often an agent succeeds, with intervals",
-    "benchmark": "measure how fast the simulator is, against robosuite itself in the same run",
+    "benchmark": "measure simulator or data, against robosuite or decord in the same run",
 }
 """What can be run, and what one gets from it."""
 

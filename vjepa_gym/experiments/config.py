@@ -13,6 +13,7 @@ from omegaconf import MISSING
 
 from vjepa_gym.agents.cem import PLANNERS
 from vjepa_gym.envs import SHORT
+from vjepa_gym.experiments.collect_presets import COLLECTIONS
 from vjepa_gym.experiments.jobs.audit import AuditConfig
 from vjepa_gym.experiments.jobs.benchmark import BenchmarkConfig
 from vjepa_gym.experiments.jobs.collect import CollectConfig
@@ -86,6 +87,13 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Callable[[], Any]]]] = {
 }
 """For each job, the keys that also take the name of a preset: `agent.planner=fast`."""
 
+WHOLE_PRESETS: Mapping[str, Mapping[str, Callable[[], Mapping[str, Any]]]] = {
+    "collect": COLLECTIONS
+}
+"""For each job, presets that set several of its keys at once: `job.preset=small`."""
+WHOLE = "job.preset"
+"""What is typed for them."""
+
 
 def preset_group(job: str, key: str) -> str:
     """Return what Hydra calls the presets of a key."""
@@ -110,3 +118,6 @@ def register() -> None:
         for key, presets in keys.items():
             for name, make in presets.items():
                 store.store(name, make(), group=preset_group(job, key), package=key)
+    for job, presets in WHOLE_PRESETS.items():
+        for name, make in presets.items():
+            store.store(name, dict(make()), group=preset_group(job, WHOLE), package="job")

@@ -20,7 +20,9 @@ def open_split(folder: str, *, size: int, held_out: int) -> tuple[Frames, Frames
     """
     store = EpisodeStore(folder)
     with progress("decode", len(store), "episodes") as report:
-        frames = open_frames(store, size=size, on_progress=lambda done, _: report(done, {}))
+        frames = open_frames(
+            store, size=size, packing="auto", on_progress=lambda done, _: report(done, {})
+        )
     if not 0 < held_out < frames.num_episodes:
         raise DatasetError(
             f"{folder} has {frames.num_episodes} episodes, so that held_out must lie between 1 and"

@@ -15,6 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from vjepa_gym.errors import VJEPAGymError
 from vjepa_gym.experiments.config import (
     PRESETS,
+    WHOLE,
+    WHOLE_PRESETS,
     ExperimentConfig,
     preset_group,
     register,
@@ -66,7 +68,7 @@ def with_presets(overrides: list[str]) -> list[str]:
     Hydra calls what fills a key from a file or a preset a group, and has it appended with a plus.
     """
     job = next((word[4:] for word in overrides if word.startswith("job=")), "")
-    keys = PRESETS.get(job, {})
+    keys = {*PRESETS.get(job, {}), *([WHOLE] if job in WHOLE_PRESETS else [])}
     words = []
     for word in overrides:
         key, equals, value = word.partition("=")

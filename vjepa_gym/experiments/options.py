@@ -4,11 +4,11 @@ import ast
 import dataclasses
 import inspect
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
-from vjepa_gym.experiments.config import GROUPS, PRESETS
+from vjepa_gym.experiments.config import GROUPS, PRESETS, WHOLE, WHOLE_PRESETS
 
 WIDTH = 100
 WITH_GROUPS = ("evaluate", "goal")
@@ -25,7 +25,17 @@ def describe_job(job: str, line: str) -> str:
                 said += _options(group, options)
     for key, presets in PRESETS.get(job, {}).items():
         said += ["", f"{key}=<{'|'.join(presets)}> takes a preset."]
+    if job in WHOLE_PRESETS:
+        said += _whole_presets(WHOLE_PRESETS[job])
     return "\n".join(said)
+
+
+def _whole_presets(presets: Mapping[str, Callable[[], Mapping[str, Any]]]) -> list[str]:
+    said = ["", f"{WHOLE}=<{'|'.join(presets)}> sets several keys; what is set besides wins."]
+    for name, make in presets.items():
+        values = "  ".join(f"{key}={value}" for key, value in make().items())
+        said += [f"  {name}: {(make.__doc__ or '').strip()}", f"      {values}"]
+    return said
 
 
 def _options(group: str, options: Mapping[str, Any]) -> list[str]:

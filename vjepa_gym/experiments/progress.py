@@ -19,16 +19,19 @@ Report: TypeAlias = Callable[[int, Mapping[str, float | str]], None]
 
 
 @contextmanager
-def progress(title: str, total: int, unit: str, *, console: Console = CONSOLE) -> Iterator[Report]:
+def progress(
+    title: str, total: int, unit: str, *, each_minute: bool = False, console: Console = CONSOLE
+) -> Iterator[Report]:
     """Show how many of `total` are done, how fast, how long it will take, and further figures.
 
     Args:
         title: What is going on.
         total: How many there are to do.
         unit: What is counted, such as `episodes`.
+        each_minute: Whether to say how many a minute even if there are many a second.
         console: Where to show it.
     """
-    pace = _Pace(total, unit)
+    pace = _Pace(total, unit, each_minute)
     if console.is_terminal:
         with _bar(console) as bar:
             task = bar.add_task(title, total=total, figures="")
@@ -66,8 +69,8 @@ def _bar(console: Console) -> Progress:
 class _Pace:
     """How fast something goes since it was first looked at, and how long the rest will take."""
 
-    def __init__(self, total: int, unit: str) -> None:
-        self._total, self._unit = total, unit
+    def __init__(self, total: int, unit: str, each_minute: bool) -> None:
+        self._total, self._unit, self._each_minute = total, unit, each_minute
         self._first: tuple[int, float] | None = None
 
     def at(self, done: int) -> dict[str, str]:
@@ -79,7 +82,8 @@ class _Pace:
             return {}
         rate = (done - first) / (now - began)
         left = (self._total - done) / rate
-        speed = f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min"
+        fast = rate >= 1 and not self._each_minute
+        speed = f"{rate:.1f}/s" if fast else f"{60 * rate:.1f}/min"
         return {self._unit: speed, "left": duration(left)}
 
 

@@ -9,13 +9,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from vjepa_gym.experiments.benchmark_report import HEAD
+from vjepa_gym.experiments.audit_findings import ERROR
+from vjepa_gym.experiments.audit_report import PAGE, show_audit, write_audit
+from vjepa_gym.experiments.audit_tree import walk_dataset
 from vjepa_gym.experiments.config import GROUPS, ExperimentConfig
+from vjepa_gym.experiments.convert_report import show_converted
 from vjepa_gym.experiments.factory import Factory, environments
-from vjepa_gym.experiments.jobs.audit import AuditConfig, run_audit
+from vjepa_gym.experiments.jobs.audit import AuditConfig, DefectsFoundError, run_audit
 from vjepa_gym.experiments.jobs.benchmark import BenchmarkConfig, run_benchmark
 from vjepa_gym.experiments.jobs.collect import CollectConfig, run_collect
-from vjepa_gym.experiments.jobs.convert import ConvertConfig, run_convert
+from vjepa_gym.experiments.jobs.convert import ConvertConfig, plan_conversion, run_conversion
 from vjepa_gym.experiments.jobs.demo import DemoConfig, folder_name, run_demo
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig, OnEpisode, run_evaluate
 from vjepa_gym.experiments.jobs.gates import GatesConfig, run_gates
@@ -76,10 +79,11 @@ def run(experiment: ExperimentConfig, folder: Path) -> None:
 
 def collect(job: CollectConfig) -> None:
     """Collect, showing how far it is."""
-    with progress("collect", job.episodes, "episodes") as report:
+    with progress("collect", job.episodes, "episodes", each_minute=True) as report:
 
         def on_episode(done: int, _: int, successes: int, count: int) -> None:
-            report(done, {"successes": str(successes), "size": size(count)})
+            share = f"{successes} ({successes / max(done, 1):.0%})"
+            report(done, {"successes": share, "size": size(count)})
 
         there = run_collect(job, on_episode)
     RESULTS.print(
@@ -89,22 +93,37 @@ def collect(job: CollectConfig) -> None:
 
 
 def audit(job: AuditConfig, folder: Path) -> None:
-    """Check a dataset, showing how far it is."""
-    with progress("audit", 1, "episodes") as report:
-        run_audit(job, folder, lambda done, _total, bad: report(done, {"with defects": str(bad)}))
+    """Check a dataset, showing how far it is and what was found.
+
+    Raises:
+        DefectsFoundError: Something is wrong that a reader would trip over.
+    """
+    tree = walk_dataset(Path(job.root))
+    with progress("audit", len(tree.episodes), "episodes") as report:
+        found = run_audit(
+            job, tree, lambda done, _total, bad: report(done, {"with errors": str(bad)})
+        )
+    write_audit(found, folder)
+    show_audit(RESULTS, found, folder)
+    if found.count(ERROR):
+        page = (folder / PAGE).resolve()
+        raise DefectsFoundError(f"{job.root}: {found.verdict()}; see {page}.")
+    RESULTS.print(f"{job.root}: {found.verdict()}.")
 
 
 def convert(job: ConvertConfig) -> None:
-    """Convert a dataset, showing how far it is."""
-    with progress("convert", 1, "episodes") as report:
-        run_convert(job, lambda done, _total: report(done, {}))
+    """Convert a dataset, showing how far it is and what was left out."""
+    plan = plan_conversion(job)
+    with progress("convert", plan.total, "episodes") as report:
+        converted = run_conversion(plan, lambda done, _total: report(done, {}))
+    show_converted(RESULTS, converted)
 
 
 def benchmark(job: BenchmarkConfig, folder: Path) -> None:
-    """Measure how fast the simulator is, showing how far it is."""
+    """Measure how fast the simulator, or reading and writing data, is, showing how far it is."""
     with progress("benchmark", job.parts, "parts") as report:
         found = run_benchmark(job, folder, lambda done, part: report(done, {"now": part}))
-    table = Table(*HEAD)
+    table = Table(*found.head)
     for row in found.rows():
         table.add_row(*row)
     RESULTS.print(table)

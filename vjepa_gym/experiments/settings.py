@@ -8,6 +8,7 @@ from vjepa_gym.agents.energies import ENERGIES
 from vjepa_gym.envs import REACH, check_id
 from vjepa_gym.envs.presets import PRESETS
 from vjepa_gym.errors import UnknownNameError
+from vjepa_gym.images import image_shape
 from vjepa_gym.spaces import IMAGE_SIZE
 
 DYNAMICS = ("learned", "persistence", "oracle")
@@ -87,8 +88,8 @@ class EnvConfig:
     """`panda`, or `robotiq` for DROID's."""
     controller: str = "servo"
     """`servo`, or `osc` for robosuite's operational-space controller."""
-    image_size: int = IMAGE_SIZE
-    """Height and width of the images [px]."""
+    image_size: Any = IMAGE_SIZE
+    """A side of the images, or height and width such as `[180, 320]` [px]."""
     variation: VariationConfig = field(default_factory=VariationConfig)
     """What differs from the lab as it is."""
     options: dict[str, Any] = field(default_factory=dict)
@@ -96,8 +97,7 @@ class EnvConfig:
 
     def __post_init__(self) -> None:
         check_id(self.id)
-        if self.image_size < 16:
-            raise ValueError(f"image_size must be at least 16 px, got {self.image_size}")
+        image_shape(self.image_size)
 
     def keywords(self) -> dict[str, Any]:
         """Return the keyword arguments of the environment."""

@@ -1,10 +1,14 @@
 """How fast something is, on one core."""
 
 import os
+import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,3 +69,12 @@ def one_core(core: int | None = None) -> Iterator[int | None]:
         yield chosen
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+def machine(core: int | None, packages: Sequence[str]) -> dict[str, Any]:
+    """Return what it was measured on: the core, the processor, the versions of packages."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text(encoding="utf-8").splitlines() if about.is_file() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    processor = named[0] if named else platform.processor() or platform.machine()
+    return {"core": core, "processor": processor, **{name: version(name) for name in packages}}

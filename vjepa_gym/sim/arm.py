@@ -1,7 +1,10 @@
 """The simulated arm: joint servos that follow inverse kinematics, one move at a time."""
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -72,6 +75,8 @@ class SimulatedArm:
         self.model, self.data = model, data
         self.gripper = gripper_named(gripper)(model)
         self.closedness = 0.0
+        self.on_step: Callable[[], None] | None = None
+        self._told: Any = None
         joints = [model.joint(f"joint{i}") for i in range(1, 8)]
         self._qpos = np.array([joint.qposadr[0] for joint in joints])
         self._dof = np.array([joint.dofadr[0] for joint in joints])
@@ -85,10 +90,13 @@ class SimulatedArm:
     @property
     def pose(self) -> Pose:
         """The measured pose of the flange and the measured closedness."""
-        position, rotation = self._measured()
-        euler = kinematics.euler_angles(rotation)
-        closedness = self.gripper.closedness(self.data)
-        return np.concatenate([position, euler, [closedness]]).astype(np.float32)
+        return as_pose(*self._measured(), self.gripper.closedness(self.data))
+
+    @property
+    def set_point(self) -> Pose:
+        """The pose that the servos are led to now; between moves, where the last one ended."""
+        joints, closedness = self._told or (self.data.ctrl[self._servos], self.closedness)
+        return as_pose(*self._inverse.forward(joints), closedness)
 
     @property
     def joints(self) -> np.ndarray:
@@ -118,6 +126,15 @@ class SimulatedArm:
         """
         position = np.asarray(tool) + [0.0, 0.0, self.gripper.tcp]
         return np.concatenate([position, DOWN + [0, 0, yaw], [closedness]]).astype(np.float32)
+
+    @contextmanager
+    def watched(self, watcher: Callable[[], None]) -> Iterator[None]:
+        """Have `watcher` called after every step of the simulation."""
+        self.on_step = watcher
+        try:
+            yield
+        finally:
+            self.on_step = self._told = None
 
     def place(self, pose: Pose) -> None:
         """Put the arm at `pose` without moving there, at rest; for resets only.
@@ -241,10 +258,15 @@ class SimulatedArm:
         for i, point in enumerate(points, start=1):
             data.ctrl[:] = point
             mujoco.mj_step(model, data)
+            if self.on_step is not None:
+                share = path[i - 1]
+                fingers = self.closedness + share * (closedness - self.closedness)
+                self._told = (begin + share * way)[self._servos], fingers
+                self.on_step()
             if not touched and (i % LOOK == 0 or i == len(points)):
                 touched = self._touching(data)
         data.ctrl[self._servos] = joints
-        self.closedness = closedness
+        self.closedness, self._told = closedness, None
         mujoco.mj_forward(model, data)
         return touched
 
@@ -269,3 +291,9 @@ class SimulatedArm:
         tool = position + self.gripper.tcp * rotation[:, 2]
         back = np.minimum(np.maximum(tool, WORKSPACE_LOW), WORKSPACE_HIGH) - tool
         return position + back, bool(np.abs(back).max() > 1e-4)
+
+
+def as_pose(position: np.ndarray, rotation: np.ndarray, closedness: float) -> Pose:
+    """Return position [m], rotation matrix and closedness as a pose."""
+    euler = kinematics.euler_angles(rotation)
+    return np.concatenate([position, euler, [closedness]]).astype(np.float32)

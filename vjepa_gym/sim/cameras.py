@@ -6,6 +6,7 @@ import mujoco
 import numpy as np
 
 from vjepa_gym import kinematics
+from vjepa_gym.images import ImageSize, image_shape
 
 FLIP = np.array([1.0, -1.0, -1.0])
 """Turns axes x right, y down, z forward into those of MuJoCo's cameras, and back."""
@@ -57,6 +58,8 @@ class CameraPose:
 
 CAMERAS = ("left", "right", "wrist")
 """Two exterior cameras, and one on the hand."""
+MOVING = CAMERAS[2:]
+"""Those whose pose changes within an episode."""
 LEFT = CameraPose()
 """The default exterior camera: in front of the robot, to its left."""
 RIGHT = CameraPose(azimuth=-120.0)
@@ -87,16 +90,20 @@ def add_wrist_camera(spec: mujoco.MjSpec) -> None:
 
 
 def calibration(
-    model: mujoco.MjModel, data: mujoco.MjData, name: str, size: int
+    model: mujoco.MjModel, data: mujoco.MjData, name: str, size: ImageSize
 ) -> dict[str, np.ndarray]:
-    """Return `extrinsics` and `intrinsics` of a camera that takes square images of `size` px.
+    """Return `extrinsics` and `intrinsics` of a camera that takes images of `size` px.
 
     The extrinsics are its pose in the base frame [m, extrinsic xyz rad]: x right, y down,
-    z forward.
+    z forward. Pixels are square, and the field of view is the vertical one.
+
+    Raises:
+        ValueError: It is no size of an image.
     """
+    height, width = image_shape(size)
     camera = model.camera(name)
     axes = data.cam_xmat[camera.id].reshape(3, 3) * FLIP
     extrinsics = np.concatenate([data.cam_xpos[camera.id], kinematics.euler_angles(axes)])
-    focal = size / 2 / np.tan(np.radians(model.cam_fovy[camera.id]) / 2)
-    intrinsics = np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1.0]])
+    focal = height / 2 / np.tan(np.radians(model.cam_fovy[camera.id]) / 2)
+    intrinsics = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]])
     return {"extrinsics": extrinsics.astype(np.float32), "intrinsics": intrinsics}

@@ -107,8 +107,13 @@ def _surface(model: mujoco.MjModel, geom: int) -> Surface:
     part = slice(model.mesh_faceadr[mesh], model.mesh_faceadr[mesh] + model.mesh_facenum[mesh])
     vertex = model.mesh_face[part].ravel() + model.mesh_vertadr[mesh]
     normal = model.mesh_facenormal[part].ravel() + model.mesh_normaladr[mesh]
-    corners = model.mesh_vert[vertex] @ turn.T + model.geom_pos[geom]
-    return _weld(corners, model.mesh_normal[normal] @ turn.T)
+    corners = _turned(model.mesh_vert[vertex], turn) + model.geom_pos[geom]
+    return _weld(corners, _turned(model.mesh_normal[normal], turn))
+
+
+def _turned(vectors: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """Return `vectors [n 3]`, turned; a matrix product's last digits depend on how many threads."""
+    return np.einsum("ni,ji->nj", vectors, turn)
 
 
 def _size(surface: Surface) -> float:
@@ -215,7 +220,7 @@ def _nearest(points: np.ndarray, vertices: np.ndarray) -> np.ndarray:
     count = min(NEIGHBOURS, len(vertices))
     square, near = (vertices**2).sum(axis=1), []
     for part in np.array_split(points, 1 + len(points) // 256):
-        distance = square - 2.0 * part @ vertices.T
+        distance = square - 2.0 * np.einsum("ni,mi->nm", part, vertices)
         few = np.argpartition(distance, count - 1, axis=1)[:, :count]
         order = np.take_along_axis(distance, few, axis=1).argsort(axis=1, kind="stable")
         near.append(np.take_along_axis(few, order, axis=1))

@@ -10,10 +10,11 @@ from numpy.typing import ArrayLike
 
 from vjepa_gym import kinematics
 from vjepa_gym.errors import InvalidActionError, UnknownNameError
-from vjepa_gym.sim.arm import LOOK, MISSED, Move, SimulatedArm
+from vjepa_gym.sim.arm import LOOK, MISSED, Move, SimulatedArm, as_pose
 from vjepa_gym.sim.panda import HOME, MAX_TORQUE
 from vjepa_gym.sim.stock import import_robosuite
 from vjepa_gym.spaces import clip_action
+from vjepa_gym.types import Pose
 
 STIFFNESS = 600.0
 """Of the controller [1/s^2]; its default of 150 stays centimetres behind."""
@@ -64,6 +65,12 @@ class OSCArm(SimulatedArm):
         )
         self._controller.initial_joint = HOME
 
+    @property
+    def set_point(self) -> Pose:
+        """The pose that the controller is given now; between moves, to stay."""
+        position, rotation, closedness = self._told or (*self._measured(), self.closedness)
+        return as_pose(position, rotation, closedness)
+
     def move(self, action: ArrayLike, seconds: float | None = None) -> Move:
         """Displace the flange by `action` from where it is, and say what became of it.
 
@@ -113,19 +120,23 @@ class OSCArm(SimulatedArm):
         model, data, controller = self.model, self.data, self._controller
         rotation_vector = _rotation_vector(way[1])
         every = round(SLICE / model.opt.timestep)
-        grip, touched = self.closedness, False
+        grip, touched, told = self.closedness, False, (*start, self.closedness)
         for i in range(steps):
             if i % every == 0:
                 share = min(1.0, (i + every) * model.opt.timestep / travel)
                 goal = _rotation(share * rotation_vector) @ start[1]
                 position = start[0] + share * way[0]
                 controller.set_goal(np.concatenate([position, _rotation_vector(goal)]))
-                self.gripper.command(data, grip + share * (closedness - grip))
+                told = (position, goal, grip + share * (closedness - grip))
+                self.gripper.command(data, told[2])
             mujoco.mj_step1(model, data)
             data.ctrl[self._motors] = controller.run_controller()
             mujoco.mj_step2(model, data)
+            if self.on_step is not None:
+                self._told = told
+                self.on_step()
             touched = touched or (i % LOOK == 0 and self._touching(data))
-        self.closedness = closedness
+        self.closedness, self._told = closedness, None
         mujoco.mj_forward(model, data)
         self._hold()
         return touched or self._touching(data)

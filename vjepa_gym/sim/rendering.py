@@ -8,6 +8,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from vjepa_gym.images import ImageSize, image_shape
 from vjepa_gym.sim import gl
 from vjepa_gym.types import Image
 
@@ -29,27 +30,29 @@ NO_SHADOW = int(mujoco.mjtCatBit.mjCAT_DECOR)
 
 
 class Renderer:
-    """Draws square images of one scene; what only collides is not drawn.
+    """Draws images of one scene; what only collides is not drawn.
 
     MuJoCo's own renderer takes the OpenGL that was chosen when `mujoco` was first imported, by
     whomever; this one chooses when it is made.
     """
 
-    def __init__(self, model: mujoco.MjModel, size: int) -> None:
-        """Open a drawing context for images of `size` px.
+    def __init__(self, model: mujoco.MjModel, size: ImageSize) -> None:
+        """Open a drawing context for images of `size` px; a camera's field of view is vertical.
 
         Raises:
             RenderingError: This machine has no working OpenGL.
+            ValueError: It is no size of an image.
         """
         self._model = model
-        self._gl, self._context = _open(model, size)
+        height, width = image_shape(size)
+        self._gl, self._context = _open(model, height, width)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._scene = mujoco.MjvScene(model, maxgeom=MOST_GEOMS)
         for flag in NOT_DRAWN:
             self._scene.flags[flag] = False
         self._geoms = self._scene.geoms  # views, made once: it is a thousand objects
         self._casts = _casts_shadow(model)
-        self._rectangle = mujoco.MjrRect(0, 0, size, size)
+        self._rectangle = mujoco.MjrRect(0, 0, width, height)
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._option = mujoco.MjvOption()
@@ -101,10 +104,12 @@ def _casts_shadow(model: mujoco.MjModel) -> list[bool]:
     return (~(still & ~robot & (size > GROUND)) & ~small_part).tolist()
 
 
-def _open(model: mujoco.MjModel, size: int) -> tuple[Any, mujoco.MjrContext]:
+def _open(model: mujoco.MjModel, height: int, width: int) -> tuple[Any, mujoco.MjrContext]:
     chosen = gl.backend()
+    # Memory is for no larger pictures than these.
+    model.vis.global_.offheight, model.vis.global_.offwidth = height, width
     try:
-        context = importlib.import_module(f"mujoco.{chosen}").GLContext(size, size)
+        context = importlib.import_module(f"mujoco.{chosen}").GLContext(width, height)
         context.make_current()
         return context, mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
     except (*gl.FAILURES, mujoco.FatalError) as error:

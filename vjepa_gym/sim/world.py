@@ -1,8 +1,8 @@
 """One simulated lab: the scene, the arm, what lies on the table, and pictures of it."""
 
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import mujoco
 import numpy as np
@@ -10,17 +10,17 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from vjepa_gym.errors import UnknownNameError
+from vjepa_gym.images import ImageSize, image_shape
 from vjepa_gym.sim import labs
 from vjepa_gym.sim.arm import SimulatedArm
 from vjepa_gym.sim.cameras import CAMERAS, CameraPose, calibration
 from vjepa_gym.sim.objects import ObjectSet, Prop
-from vjepa_gym.sim.open_scene import OpenScene, give_memory_back
+from vjepa_gym.sim.open_scene import OpenScenes
 from vjepa_gym.sim.scene import Actuation, SceneConfig
+from vjepa_gym.spaces import IMAGE_SIZE
 from vjepa_gym.types import Image
 
 OBJECTS = ("cup", "box")
-MOST_OPEN = 6
-"""Scenes that a world keeps open; the least recently used is closed."""
 
 
 class World:
@@ -32,7 +32,7 @@ class World:
     def __init__(
         self,
         *,
-        image_size: int = 256,
+        image_size: ImageSize = IMAGE_SIZE,
         lab: str | labs.Lab = "train",
         gripper: str = "panda",
         objects: str | ObjectSet | None = None,
@@ -42,7 +42,7 @@ class World:
         """Load the scene; nothing is drawn until a picture is asked for.
 
         Args:
-            image_size: Height and width of the pictures [px].
+            image_size: A side of the pictures, or height and width [px].
             lab: One of `labs.LABS`, or a lab of one's own.
             gripper: One of `grippers.GRIPPERS`.
             objects: One of `objects.OBJECT_SETS`, or a set of one's own; None for the lab's.
@@ -52,12 +52,14 @@ class World:
         Raises:
             UnknownNameError: A name that does not exist.
             VariationError: There are not so many distractors.
+            ValueError: It is no size of a picture.
         """
         self.lab = labs.lab(lab)
-        self.image_size = image_size
+        self.image_shape = image_shape(image_size)
         self._gripper = gripper
-        self._actuation: Actuation = actuation
-        self._open: OrderedDict[str, OpenScene] = OrderedDict()
+        self._opened = OpenScenes(
+            partial(SceneConfig, lab=self.lab, gripper=gripper, actuation=actuation)
+        )
         self._scene = self._opened(objects or self.lab.objects, distractors)
         self.arrange({})
 
@@ -136,7 +138,7 @@ class World:
     def settle(self, seconds: float = 0.1) -> None:
         """Let everything come to rest."""
         steps = max(1, round(seconds / self.model.opt.timestep))
-        mujoco.mj_step(self.model, self.data, nstep=steps)
+        self._scene.step(steps)
         mujoco.mj_forward(self.model, self.data)
 
     def push(self, name: str, velocity: Float[np.ndarray, "2"], seconds: float) -> None:
@@ -150,7 +152,7 @@ class World:
         joint = self._scene.joint(name)
         for _ in range(round(seconds / self.model.opt.timestep)):
             joint.qvel[:2], joint.qvel[3:] = velocity, 0.0
-            mujoco.mj_step(self.model, self.data)
+            self._scene.step()
         joint.qvel[:] = 0.0
         self.settle()
 
@@ -188,7 +190,7 @@ class World:
             RenderingError: This machine has no working OpenGL.
         """
         _check_camera(camera, CAMERAS)
-        return self._scene.renderer(self.image_size).render(self.data, camera)
+        return self._scene.renderer(self.image_shape).render(self.data, camera)
 
     def calibration(self, camera: str = "left") -> dict[str, np.ndarray]:
         """Return a camera's extrinsics and intrinsics now, see `types.Episode.cameras`.
@@ -197,7 +199,7 @@ class World:
             UnknownNameError: There is no such camera.
         """
         _check_camera(camera, CAMERAS)
-        return calibration(self.model, self.data, camera, self.image_size)
+        return calibration(self.model, self.data, camera, self.image_shape)
 
     def camera(self, name: str = "left") -> CameraPose:
         """Return where an exterior camera of this lab stands, unless it was moved.
@@ -253,9 +255,28 @@ class World:
         return state
 
     @contextmanager
+    def watched(self, watcher: Callable[[], None]) -> Iterator[None]:
+        """Call `watcher` after every step of the physics, except for those that are `undone`.
+
+        What it measures and takes pictures of is to be `caught_up`. The scene must stay the same.
+        """
+        with self.arm.watched(watcher):
+            yield
+
+    @contextmanager
+    def caught_up(self) -> Iterator[None]:
+        """Between two steps, poses and pictures inside are those of now.
+
+        Nothing may move there, so that the physics goes on to the last bit as if nobody had looked.
+        """
+        with self._scene.caught_up():
+            yield
+
+    @contextmanager
     def undone(self) -> Iterator[None]:
-        """Whatever moves inside is taken back on leaving; the look is not touched."""
+        """Whatever moves inside is taken back on leaving, unseen; the look is not touched."""
         scene, state, closedness = self._scene, self.state, self.arm.closedness
+        watcher, self.arm.on_step = self.arm.on_step, None
         floating = self.model.body_gravcomp.copy()
         try:
             yield
@@ -263,30 +284,13 @@ class World:
             self._scene = scene
             self.model.body_gravcomp[:] = floating
             mujoco.mj_setState(self.model, self.data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
-            self.arm.closedness = closedness
+            self.arm.closedness, self.arm.on_step = closedness, watcher
             mujoco.mj_forward(self.model, self.data)
 
     def close(self) -> None:
         """Give the drawing contexts back; a world can be looked at again afterwards."""
-        for scene in (self._scene, *self._open.values()):
-            scene.close()
-
-    def _opened(self, objects: str | ObjectSet | None, distractors: int) -> OpenScene:
-        key = repr((objects, distractors))
-        if key not in self._open:
-            config = SceneConfig(
-                lab=self.lab,
-                gripper=self._gripper,
-                objects=objects,
-                distractors=distractors,
-                actuation=self._actuation,
-            )
-            self._open[key] = OpenScene(config)
-        self._open.move_to_end(key)
-        while len(self._open) > MOST_OPEN:
-            self._open.popitem(last=False)[1].close()
-            give_memory_back()
-        return self._open[key]
+        self._scene.close()
+        self._opened.close()
 
 
 def _check_camera(name: str, known: Sequence[str]) -> None:

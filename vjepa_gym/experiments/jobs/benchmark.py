@@ -1,20 +1,20 @@
-"""How fast and how exact the simulator is, beside robosuite as it comes, on one core in one run."""
+"""How fast the simulator, or reading and writing data, is: beside what others use, in one run."""
 
 import os
-import platform
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 
 from vjepa_gym.envs import SHORT
 from vjepa_gym.errors import UnknownNameError
-from vjepa_gym.experiments.benchmark_report import PICTURE, Benchmark, draw_side_by_side
-from vjepa_gym.experiments.timing import one_core
+from vjepa_gym.experiments.benchmark_report import Benchmark
+from vjepa_gym.experiments.benchmark_settings import DataSettings
 
-SUBJECTS = ("simulator",)
-VERSIONS = ("mujoco", "robosuite", "numpy")
+SUBJECTS = ("simulator", "data")
+SIMULATOR_PARTS = 4
+"""Into how many parts its benchmark falls, besides the rounds and the tasks."""
+DATA_PARTS = 2
+"""Into how many parts that of the data falls, besides the rounds and the episodes."""
 
 OnPart = Callable[[int, str], None]
 """Called with how many parts are done, and with what comes next."""
@@ -22,26 +22,29 @@ OnPart = Callable[[int, str], None]
 
 @dataclass(kw_only=True)
 class BenchmarkConfig:
-    """How much is measured, and for how long."""
+    """What is measured, how much of it, and for how long."""
 
     what: str = "simulator"
-    """What is measured: only the simulator so far."""
+    """What is measured: `simulator` beside robosuite, or `data`: clips of training data beside
+    decord, and collecting."""
     rounds: int = 5
-    """How often ours and robosuite's are measured by turns."""
+    """How often ours and the others' are measured by turns."""
     seconds: float = 2.0
     """How long each is measured in each round [s], of the processor's time."""
     moves: int = 1000
-    """Random moves of each kind whose ends are measured."""
+    """Of the simulator: random moves of each kind whose ends are measured."""
     resets: int = 10
-    """Resets of each task that are timed, with and without goal images."""
+    """Of the simulator: resets of each task that are timed, with and without goal images."""
     tasks: list[str] = field(default_factory=lambda: list(SHORT))
-    """Tasks whose resets are timed."""
+    """Of the simulator: tasks whose resets are timed."""
     image_size: int = 128
-    """Height and width of the picture at the end of each step [px]."""
+    """Of the simulator: height and width of the picture at the end of each step [px]."""
     core: int = -1
     """Which core to run on; -1 is the first that this process may use."""
     seed: int = 0
-    """Of the moves and the resets."""
+    """Of the moves, the resets, the episodes and the clips."""
+    data: DataSettings = field(default_factory=DataSettings)
+    """Of the data: which are collected and read."""
 
     def __post_init__(self) -> None:
         if self.what not in SUBJECTS:
@@ -66,23 +69,20 @@ class BenchmarkConfig:
     @property
     def parts(self) -> int:
         """Into how many parts the job falls, for showing how far it is."""
-        return self.rounds + 3 + 1 + len(self.tasks)
+        if self.what == "data":
+            return self.rounds + self.data.episodes + DATA_PARTS
+        return self.rounds + len(self.tasks) + SIMULATOR_PARTS
 
 
 def run_benchmark(
     config: BenchmarkConfig, folder: Path, on_part: OnPart | None = None
 ) -> Benchmark:
-    """Measure, and write `results.json`, `table.md` and `rendering.png` to `folder`.
+    """Measure, and write `results.json` and `table.md` to `folder`; of the simulator a picture too.
 
     Raises:
         RenderingError: This machine has no working OpenGL.
-        VJEPAGymError: robosuite is not installed.
+        VJEPAGymError: robosuite, or decord, is not installed.
     """
-    # The command line reads the class above, and should not need MuJoCo for that.
-    from vjepa_gym.envs.stock_robosuite import StockRobosuite
-    from vjepa_gym.experiments import benchmark_limits as limits_of
-    from vjepa_gym.experiments.benchmark_speed import measure_speed
-
     done = 0
 
     def begin(what: str) -> None:
@@ -91,38 +91,34 @@ def run_benchmark(
             on_part(done, what)
         done += 1
 
-    with one_core(None if config.core == -1 else config.core) as core:
-        with closing(StockRobosuite(config.image_size, config.seed)) as stock:
-            comparisons, pictures = measure_speed(
-                stock,
-                rounds=config.rounds,
-                seconds=config.seconds,
-                image_size=config.image_size,
-                seed=config.seed,
-                on_round=lambda number: begin(f"round {number}"),
-            )
-            limits = limits_of.measure_accuracy(
-                stock, moves=config.moves, seed=config.seed, on_part=begin
-            )
-        begin("opening")
-        limits.append(limits_of.measure_opening(image_size=config.image_size, seed=config.seed))
-        for task in config.tasks:
-            begin(f"resets of {task}")
-            limits += limits_of.measure_resets(
-                task, resets=config.resets, image_size=config.image_size, seed=config.seed
-            )
-    begin("")
-    machine = {"core": core, "processor": _processor()}
-    machine |= {name: version(name) for name in VERSIONS}
-    found = Benchmark(comparisons=comparisons, limits=limits, machine=machine)
+    core = None if config.core == -1 else config.core
+    # The command line reads the class above, and should not need MuJoCo for that.
+    if config.what == "data":
+        from vjepa_gym.experiments.benchmark_data import measure_data
+
+        found = measure_data(
+            config.data,
+            folder,
+            rounds=config.rounds,
+            seconds=config.seconds,
+            seed=config.seed,
+            core=core,
+            on_part=begin,
+        )
+    else:
+        from vjepa_gym.experiments.benchmark_simulator import measure_simulator
+
+        found = measure_simulator(
+            folder,
+            rounds=config.rounds,
+            seconds=config.seconds,
+            moves=config.moves,
+            resets=config.resets,
+            tasks=config.tasks,
+            image_size=config.image_size,
+            seed=config.seed,
+            core=core,
+            on_part=begin,
+        )
     found.write(folder)
-    draw_side_by_side(folder / PICTURE, pictures)
     return found
-
-
-def _processor() -> str:
-    """Return what the machine calls its processor."""
-    about = Path("/proc/cpuinfo")
-    lines = about.read_text(encoding="utf-8").splitlines() if about.is_file() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()

@@ -4,95 +4,34 @@ Episode `i` is a function of the settings and of `(seed, i)` alone: which proces
 whether the run was ever broken off, makes no difference.
 """
 
-import json
 import logging
-from collections.abc import Callable, Mapping
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass, field
-from functools import cache, partial
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeAlias
 
 import gymnasium as gym
-import numpy as np
 
-from vjepa_gym.datasets.staging import replace_file
+import vjepa_gym
+from vjepa_gym.datasets import droid
+from vjepa_gym.datasets.disk import told_if_full
 from vjepa_gym.datasets.store import Entry, EpisodeStore
-from vjepa_gym.envs import SHORT, check_id, full_id
-from vjepa_gym.envs.presets import PRESETS
-from vjepa_gym.errors import DatasetError, UnknownNameError
+from vjepa_gym.envs import full_id
+from vjepa_gym.experiments.collect_config import CollectConfig, Draw, draw
+from vjepa_gym.experiments.collect_folder import check_disk, check_root, guess_size, settle
+from vjepa_gym.experiments.run_folder import commit_of
 from vjepa_gym.experiments.workers import cores, in_workers
 from vjepa_gym.types import Episode
 
 logger = logging.getLogger(__name__)
 
-Recorder: TypeAlias = Callable[[str, str, int], Episode]
-"""Records one episode of an environment and a behaviour under a seed."""
+Recorder: TypeAlias = Callable[[Draw], Episode]
 OnEpisode: TypeAlias = Callable[[int, int, int, int], None]
 """Called with episodes there are, episodes wanted, successes and bytes among those there are."""
-
-
-def all_tasks() -> dict[str, float]:
-    """Return the seven tasks, those that move an object more often than those that only grasp."""
-    return {name: 0.1 if name.startswith("grasp") else 0.16 for name in SHORT}
-
-
-@dataclass(kw_only=True)
-class CollectConfig:
-    """What to collect, and where to."""
-
-    root: str = "data/tabletop"
-    """Folder of the dataset; what is there already is kept and counted."""
-    episodes: int = 2000
-    """Episodes wanted in all."""
-    steps: int = 24
-    """Actions in each."""
-    seed: int = 0
-    """Everything random derives from this and from an episode's number."""
-    mix: dict[str, float] = field(
-        default_factory=lambda: {
-            "scripted": 0.35,
-            "noisy": 0.25,
-            "play": 0.2,
-            "random": 0.18,
-            "idle": 0.02,
-        }
-    )
-    """How often each behaviour is drawn; need not sum to one."""
-    tasks: dict[str, float] = field(default_factory=all_tasks)
-    """How often each task is drawn, by the name that `env=` has for it or by the registered name of
-    an environment; need not sum to one."""
-    lab: str = "train"
-    """Where; `test` is for testing."""
-    gripper: str = "panda"
-    """`panda`, or `robotiq` for DROID's."""
-    variation: str = "none"
-    """`none`, `narrow` or `wide`: what else differs from one episode to the next."""
-    env_options: dict[str, Any] = field(default_factory=dict)
-    """Further keyword arguments of the environments."""
-    image_size: int = 256
-    """Height and width of the video [px], an even number."""
-    workers: int = 0
-    """Processes; 0 for one a core."""
-
-    def __post_init__(self) -> None:
-        for name in self.tasks:
-            check_id(full_id(name))
-        if self.variation not in PRESETS:
-            raise UnknownNameError("variation", self.variation, PRESETS)
-        if self.episodes < 1 or self.steps < 1 or self.workers < 0:
-            raise ValueError(
-                "episodes and steps must be at least 1 and workers at least 0, got "
-                f"{self.episodes}, {self.steps} and {self.workers}"
-            )
-        for name in ("mix", "tasks"):
-            weights = getattr(self, name)
-            if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
-                raise ValueError(f"{name} needs an entry of positive weight, got {weights}")
-
-
 OpenRecorder: TypeAlias = Callable[[CollectConfig], Recorder]
-_Work: TypeAlias = Callable[[int], Entry]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,36 +53,31 @@ class Collected:
     lost_workers: int
 
 
-def draw(config: CollectConfig, index: int) -> tuple[str, str, int]:
-    """Return the environment, the behaviour and the seed of episode `index`."""
-    rng = np.random.default_rng([config.seed, index])
-    return _weighted(rng, config.tasks), _weighted(rng, config.mix), int(rng.integers(2**31))
-
-
-def _weighted(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
-    names = sorted(weights)
-    values = np.array([weights[name] for name in names], np.float64)
-    return str(rng.choice(names, p=values / values.sum()))
-
-
 def open_simulation(config: CollectConfig) -> Recorder:
     """Return what records in the environments of `config`, each made when it is first needed."""
     from vjepa_gym.envs.recording import record_episode
 
     @cache
-    def make(name: str) -> gym.Env:
+    def make(name: str, lab: str) -> gym.Env:
         return gym.make(
             full_id(name),
             horizon=config.steps,
-            lab=config.lab,
+            lab=lab,
             gripper=config.gripper,
             image_size=config.image_size,
+            cameras=config.cameras,
             variation=config.variation,
             **config.env_options,
         )
 
-    def record(env: str, behaviour: str, seed: int) -> Episode:
-        return record_episode(make(env), behaviour, seed=seed, steps=config.steps)
+    def record(drawn: Draw) -> Episode:
+        return record_episode(
+            make(drawn.env, drawn.lab),
+            drawn.behaviour,
+            seed=drawn.seed,
+            steps=config.steps,
+            record_hz=config.record_hz,
+        )
 
     return record
 
@@ -163,20 +97,28 @@ def run_collect(
             environment of `config` unless told otherwise.
 
     Raises:
-        DatasetError: What is there was collected with other settings.
-        BrokenProcessPool: Workers die before they finish a single episode.
+        DatasetError: What is there is something else, was collected with other settings, is being
+            written to by another process, or the disk is too small.
+        DiskFullError: The disk is full, which it was not to be.
+        LostWorkerError: Workers die at the same episode again and again.
     """
     store = EpisodeStore(config.root)
-    recovery = store.recover()
-    _settle(config, store)
+    check_root(store.root)
     tally = _Tally(store, config.episodes, on_episode)
-    tally.add_all()
-    found = len(tally.done)
-    logger.info("%s: found %s.", store.root, recovery)
-    tally.report()
-    lost = _record(config, tally, partial(_begin, config, open_recorder))
-    # Several writers list in the order of their finishing; afterwards it is that of the numbers.
-    store.recover()
+    with told_if_full(store.root, lambda: tally.missing_bytes(config)), store.staging.alone():
+        recovery = store.recover()
+        settle(store, config.settings())
+        tally.add_all()
+        found = len(tally.done)
+        logger.info("%s: found %s.", store.root, recovery)
+        if config.check_disk:
+            check_disk(store, config.settings(), len(tally.missing()))
+        tally.report()
+        code = commit_of(Path(vjepa_gym.__file__).parents[1])
+        recording = _Recording(config=config, code=code, open_recorder=open_recorder)
+        lost = _record(recording, tally, store)
+        # Several writers list in the order of their finishing.
+        store.arrange()
     return Collected(
         found=found,
         recorded=len(tally.done) - found,
@@ -211,62 +153,89 @@ class _Tally:
     def missing(self) -> list[int]:
         return [index for index in range(self._total) if index not in self.done]
 
-
-def _settle(config: CollectConfig, store: EpisodeStore) -> None:
-    """Keep the settings beside the episodes, and refuse to mix episodes of different ones."""
-    path = store.root / "collection.json"
-    settings = {
-        "seed": config.seed,
-        "steps": config.steps,
-        "mix": dict(config.mix),
-        "tasks": dict(config.tasks),
-        "lab": config.lab,
-        "gripper": config.gripper,
-        "variation": config.variation,
-        "env_options": dict(config.env_options),
-        "image_size": config.image_size,
-    }
-    if not path.is_file():
-        store.root.mkdir(parents=True, exist_ok=True)
-        replace_file(path, json.dumps(settings, indent=1) + "\n")
-        return
-    before = json.loads(path.read_text(encoding="utf-8"))
-    # As JSON, because a tuple comes back as a list.
-    asked = json.loads(json.dumps(settings))
-    different = [name for name in asked if asked[name] != before.get(name)]
-    if different:
-        raise DatasetError(
-            f"{path}: the episodes there were collected with other settings: "
-            + ", ".join(f"{name}={before.get(name)!r}" for name in different)
-            + ". Use these, or another root."
-        )
+    def missing_bytes(self, config: CollectConfig) -> int:
+        each = self.bytes // len(self.done) if self.done else guess_size(config.settings())
+        return each * len(self.missing())
 
 
-def _record(config: CollectConfig, tally: _Tally, begin: Callable[[], _Work]) -> int:
-    """Record what is missing, with new workers when one was lost; return how often one was."""
-    lost = 0
-    while missing := tally.missing():
-        before, workers = len(tally.done), min(config.workers or cores(), len(missing))
-        try:
-            with closing(in_workers(begin, missing, workers)) as entries:
-                for entry in entries:
-                    tally.add(entry)
-                    tally.report()
-        except BrokenProcessPool:
-            lost += 1
-            store = EpisodeStore(config.root)
-            logger.warning("%s: a worker died; %s.", store.root, store.recover())
-            tally.add_all()
-            if len(tally.done) == before:
-                raise
-    return lost
+@dataclass(frozen=True, kw_only=True)
+class _Recording:
+    """What each worker is told.
+
+    Attributes:
+        config: What to collect.
+        code: Which commit records.
+        open_recorder: Opens what records, once in each worker.
+    """
+
+    config: CollectConfig
+    code: dict[str, str | bool | None]
+    open_recorder: OpenRecorder
+
+    def begin(self) -> Callable[[int], Entry]:
+        """Return what records an episode by number and adds it to the dataset."""
+        store, record = EpisodeStore(self.config.root), self._begin()
+        store.staging.help()
+
+        def add(index: int) -> Entry:
+            return store.write(index, record(index), header=self.config.header)
+
+        return add
+
+    def begin_away(self) -> Callable[[int], dict[str, bytes]]:
+        """Return what records an episode by number and returns its files by relative path."""
+        record = self._begin()
+
+        def files(index: int) -> dict[str, bytes]:
+            with TemporaryDirectory() as name:
+                folder = Path(name)
+                droid.write_episode(folder, record(index), index, header=self.config.header)
+                written = (path for path in folder.rglob("*") if path.is_file())
+                return {path.relative_to(folder).as_posix(): path.read_bytes() for path in written}
+
+        return files
+
+    def _begin(self) -> Callable[[int], Episode]:
+        recorder, settings = self.open_recorder(self.config), self.config.settings()
+
+        def record(index: int) -> Episode:
+            episode = recorder(draw(self.config, index))
+            versions = {**episode.info.get("versions", {}), **self.code}
+            return replace(
+                episode, info={**episode.info, "versions": versions, "collection": settings}
+            )
+
+        return record
 
 
-def _begin(config: CollectConfig, open_recorder: OpenRecorder) -> _Work:
-    """Return what records an episode by number and adds it to the dataset."""
-    store, recorder = EpisodeStore(config.root), open_recorder(config)
+def _record(recording: _Recording, tally: _Tally, store: EpisodeStore) -> int:
+    """Record what is missing; return how often a worker was lost."""
+    config, missing, lost = recording.config, tally.missing(), []
 
-    def record(index: int) -> Entry:
-        return store.write(index, recorder(*draw(config, index)))
+    def on_lost(index: int) -> None:
+        lost.append(index)
+        logger.warning("%s: a worker died at episode %d, which begins anew.", store.root, index)
 
-    return record
+    entries: Generator[Entry, None, None]
+    if config.runner == "ray":
+        entries = _adopted(store, recording, missing, on_lost)
+    else:
+        entries = in_workers(recording.begin, missing, config.workers or cores(), on_lost)
+    with closing(entries):
+        for entry in entries:
+            tally.add(entry)
+            tally.report()
+    return len(lost)
+
+
+def _adopted(
+    store: EpisodeStore, recording: _Recording, missing: list[int], on_lost: Callable[[int], None]
+) -> Generator[Entry, None, None]:
+    """Add what a cluster records; only this process need see the dataset's folder."""
+    from vjepa_gym.experiments.cluster import on_cluster
+
+    config = recording.config
+    done = on_cluster(recording.begin_away, missing, config.ray_address, config.workers, on_lost)
+    with closing(done):
+        for files in done:
+            yield store.adopt(files)
