@@ -1,19 +1,19 @@
 import dataclasses
+import hashlib
 import json
+import shutil
 from datetime import UTC, datetime
+from fractions import Fraction
 
+import av
 import h5py
 import numpy as np
 import pytest
-from droid_reader import list_folders, read_clip
-from episodes import make_episode, read_stamp
+from episodes import make_episode
 
 from vjepa_gym import kinematics
 from vjepa_gym.datasets import droid
-from vjepa_gym.datasets.store import EpisodeStore
-from vjepa_gym.errors import DatasetError
-
-STEPS = 20
+from vjepa_gym.errors import DatasetError, UnknownNameError
 
 
 def write(tmp_path, index=0, **options):
@@ -27,37 +27,6 @@ def write(tmp_path, index=0, **options):
 @pytest.fixture
 def folder(tmp_path):
     return write(tmp_path)[0]
-
-
-def test_a_reader_of_droid_reads_clips_of_ours(tmp_path):
-    store = EpisodeStore(tmp_path / "set")
-    episode = make_episode(steps=STEPS)
-    store.write(0, episode)
-    (path,) = list_folders(store.root / "droid_paths.csv")
-    rng = np.random.default_rng(0)
-    starts = set()
-    for _ in range(20):
-        clip = read_clip(path, rng, frames=8, fps=4)
-        assert [read_stamp(image) for image in clip["images"]] == clip["rows"].tolist()
-        np.testing.assert_array_equal(
-            clip["states"].astype(np.float32), episode.poses[clip["rows"]]
-        )
-        np.testing.assert_array_equal(clip["extrinsics"], np.tile(np.arange(6.0), (8, 1)))
-        assert np.diff(clip["rows"]).tolist() == [1] * 7
-        starts.add(clip["rows"][0])
-    assert len(starts) > 3
-
-
-def test_states_follow_from_the_actions_of_that_reader_across_the_wrap_of_roll(tmp_path):
-    folder, episode = write(tmp_path, steps=STEPS)
-    rolls = episode.poses[:, 3]
-    assert np.abs(np.diff(rolls)).max() > np.pi, "this test needs a wrap"
-    clip = read_clip(str(folder), np.random.default_rng(0), frames=STEPS, fps=4)
-    pose = clip["states"][0]
-    for action, state in zip(clip["actions"], clip["states"][1:], strict=True):
-        pose = kinematics.integrate(pose, action)
-        np.testing.assert_allclose(kinematics.difference(pose, state), 0, atol=1e-6)
-        assert np.abs(action[3:6]).max() < 0.5
 
 
 def test_names_and_times_are_functions_of_the_number_alone():
@@ -203,6 +172,10 @@ def test_a_camera_that_moves_has_a_pose_a_row(tmp_path):
         ({"extras": {"qpos": np.zeros((4, 9))}}, "'qpos'.*5 rows"),
         ({"extras": {"names": np.array([None] * 5)}}, "'names'.*numbers"),
         ({"joints": np.full((5, 7), np.nan, np.float32)}, "joints.*finite"),
+        ({"step_seconds": np.zeros(4, np.float32)}, "step_seconds.*positive"),
+        ({"images": {}}, "needs the images of a camera"),
+        ({"cameras": {"left": {"extrinsics": np.zeros(5)}}}, r"extrinsics.*got \(5,\)"),
+        ({"cameras": {"left": {"extrinsics": np.full(6, np.nan)}}}, "extrinsics.*finite"),
         ({"info": {"when": datetime(2026, 1, 1, tzinfo=UTC)}}, "finite JSON"),
         ({"info": {"distance": float("nan")}}, "finite JSON"),
     ],
@@ -239,9 +212,11 @@ def test_a_folder_of_someone_else_is_refused(tmp_path):
     with pytest.raises(DatasetError, match="SHA256SUMS: not found"):
         droid.verify(tmp_path)
     (tmp_path / "vjg").mkdir()
+    with pytest.raises(DatasetError, match=r"episode\.json: not found; .* not an episode of this"):
+        droid.read_sidecar(tmp_path)
     (tmp_path / "vjg/episode.json").write_text('{"format": "another"}')
     with pytest.raises(DatasetError, match="expected the format"):
-        droid.read_episode(tmp_path)
+        droid.read_sidecar(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -250,6 +225,7 @@ def test_a_folder_of_someone_else_is_refused(tmp_path):
 def test_a_missing_key_is_named(folder, key):
     with h5py.File(folder / "trajectory.h5", "a") as file:
         del file[key]
+    shutil.rmtree(folder / "vjg")
     with pytest.raises(DatasetError, match=f"trajectory.h5.*{key} is missing"):
         droid.read_episode(folder)
 
@@ -258,12 +234,137 @@ def test_files_of_different_length_are_refused(folder, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     droid.write_episode(other, make_episode(steps=3), 0)
+    shutil.rmtree(folder / "vjg")
     for name, message in (
-        ("recordings/MP4/90000001.mp4", "expected 5 frames, found 4"),
-        ("trajectory.h5", "expected 5 rows, found 4"),
+        ("recordings/MP4/90000001.mp4", "expected 5 frames, one a row, found 4"),
+        ("trajectory.h5", "expected 4 frames, one a row, found 5"),
     ):
         whole = (folder / name).read_bytes()
         (folder / name).write_bytes((other / name).read_bytes())
         with pytest.raises(DatasetError, match=message):
             droid.read_episode(folder)
+        with pytest.raises(DatasetError, match=message):
+            droid.read_frames(folder, "left")
         (folder / name).write_bytes(whole)
+
+
+def assert_same(read, written):
+    """Nothing differs but what the video codec does."""
+    for name in ("commands", "poses", "joints", "step_seconds"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
+        assert getattr(read, name).dtype == np.float32
+    for name in ("success", "task", "policy", "seed", "info", "record_hz"):
+        assert getattr(read, name) == getattr(written, name)
+    assert read.extras.keys() == written.extras.keys()
+    for name, values in written.extras.items():
+        np.testing.assert_array_equal(read.extras[name], values)
+        assert read.extras[name].dtype == values.dtype
+    assert read.images.keys() == read.cameras.keys() == written.images.keys()
+    for name, images in written.images.items():
+        assert np.abs(read.images[name].astype(int) - images).mean() < 3
+        assert read.cameras[name].keys() == written.cameras[name].keys()
+        for kind, values in written.cameras[name].items():
+            np.testing.assert_array_equal(read.cameras[name][kind], values)
+            assert read.cameras[name][kind].shape == values.shape
+
+
+@pytest.mark.parametrize("record_hz", [None, 15.0, 12.5])
+def test_everything_comes_back(tmp_path, record_hz):
+    episode = make_episode(cameras=("left", "right", "wrist"), record_hz=record_hz, steps=6)
+    cameras = {
+        "left": episode.cameras["left"],
+        "right": {"extrinsics": np.arange(6.0)},
+        # A camera that moves has a pose a row even where it happens to stand still.
+        "wrist": {"extrinsics": np.tile(np.arange(6.0), (7, 1)), "intrinsics": np.eye(3)},
+    }
+    episode = dataclasses.replace(episode, cameras=cameras, success=False)
+    droid.write_episode(tmp_path, episode, 7)
+    assert_same(droid.read_episode(tmp_path), episode)
+
+
+def test_times_are_exact(tmp_path):
+    episode = make_episode(record_hz=15.0, steps=200)
+    droid.write_episode(tmp_path, episode, 0, header="droid60")
+    np.testing.assert_array_equal(droid.read_episode(tmp_path).times, episode.times)
+
+
+@pytest.mark.parametrize(
+    ("record_hz", "header", "rate"),
+    [
+        (None, "physical", "4/1"),
+        (15.0, "physical", "15/1"),
+        (15.0, "droid60", "60/1"),
+        (12.5, "physical", "25/2"),
+    ],
+)
+def test_the_header_says_what_it_should_and_the_sidecar_too(tmp_path, record_hz, header, rate):
+    droid.write_episode(tmp_path, make_episode(record_hz=record_hz), 0, header=header)
+    with av.open(tmp_path / "recordings/MP4/90000001.mp4") as container:
+        assert container.streams.video[0].average_rate == Fraction(rate)
+    sidecar = droid.read_sidecar(tmp_path)
+    assert (sidecar["header_fps"], sidecar["record_hz"]) == (rate, record_hz)
+    assert sidecar["calibration"]["left"]["intrinsics"] == (np.eye(3) * 200).tolist()
+    assert sidecar["format"] == "vjepa_gym episode 2"
+
+
+def test_a_header_that_does_not_belong_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match="15 rows a second, not to record_hz=None"):
+        droid.write_episode(tmp_path, make_episode(), 0, header="droid60")
+    with pytest.raises(UnknownNameError, match="header 'droid15'"):
+        droid.write_episode(tmp_path, make_episode(), 0, header="droid15")
+
+
+def test_rows_within_moves_have_the_velocities_of_the_joints(tmp_path):
+    episode = make_episode(record_hz=15.0, steps=10)
+    ramp = np.linspace(0, 2, 11, dtype=np.float32)[:, None] * np.ones((1, 7), np.float32)
+    droid.write_episode(tmp_path, dataclasses.replace(episode, joints=ramp), 0)
+    with h5py.File(tmp_path / "trajectory.h5") as file:
+        velocities = np.array(file["observation/robot_state/joint_velocities"])
+    np.testing.assert_allclose(velocities, 0.2 * 15, rtol=1e-4)
+
+
+def test_videos_can_be_taken_as_they_are(tmp_path):
+    episode, source = make_episode(), tmp_path / "source"
+    for name in ("source", "target"):
+        (tmp_path / name).mkdir()
+    droid.write_episode(source, episode, 0)
+    video = source / "recordings/MP4/90000001.mp4"
+    black = dataclasses.replace(episode, images={"left": episode.images["left"] * 0})
+    droid.write_episode(tmp_path / "target", black, 0, videos={"left": video})
+    read = droid.read_episode(tmp_path / "target")
+    np.testing.assert_array_equal(read.images["left"], droid.read_episode(source).images["left"])
+
+
+def test_the_format_before_this_one_is_read(folder):
+    """It knew settled moves only, and no calibration in the sidecar."""
+    path = folder / "vjg/episode.json"
+    content = json.loads(path.read_text()) | {"format": "vjepa_gym episode 1"}
+    for key in ("record_hz", "header_fps", "calibration"):
+        del content[key]
+    old = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_text(json.dumps(content))
+    sums = (folder / "vjg/SHA256SUMS").read_text()
+    new = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "vjg/SHA256SUMS").write_text(sums.replace(old, new))
+    assert_same(droid.read_episode(folder), make_episode())
+
+
+def test_the_description_follows_droids_rules(tmp_path):
+    """Paths relative to the laboratory, `ext1` before `ext2`, `left` has the larger y."""
+    episode = make_episode(cameras=("left", "right", "wrist"))
+    left, right = np.array([1, 0.5, 1, 0, 0, 0.0]), np.array([1, -0.5, 1, 0, 0, 0.0])
+    cameras = {
+        name: {"extrinsics": extrinsics, "intrinsics": np.eye(3)}
+        for name, extrinsics in (("left", left), ("right", right), ("wrist", right))
+    }
+    droid.write_episode(tmp_path, dataclasses.replace(episode, cameras=cameras), 3)
+    metadata = json.loads(next(tmp_path.glob("*.json")).read_text())
+    inside = str(droid.relative_path(3, True).relative_to("SIM"))
+    paths = [value for key, value in metadata.items() if key.endswith("_path")]
+    assert len(paths) == 6
+    assert all(path.startswith(f"{inside}/") for path in paths)
+    assert metadata["ext1_cam_serial"] < metadata["ext2_cam_serial"]
+    assert metadata["ext1_mp4_path"] == metadata["left_mp4_path"]
+    assert metadata["ext2_mp4_path"] == metadata["right_mp4_path"]
+    assert metadata["ext1_cam_extrinsics"][1] > metadata["ext2_cam_extrinsics"][1]
+    assert None not in metadata.values()

@@ -91,7 +91,7 @@ def test_views_that_are_not_there_are_left_out_and_none_at_all_is_refused(tmp_pa
     assert list(read_episode(folder).images) == ["wrist"]
     with pytest.raises(DatasetError, match="no camera left, only wrist"):
         read_episode(folder, cameras=["left"])
-    with pytest.raises(UnknownNameError, match="Unknown camera 'lift'.*'left'"):
+    with pytest.raises(UnknownNameError, match=r"Unknown camera 'lift'.*'left'"):
         read_episode(folder, cameras=["lift"])
 
 

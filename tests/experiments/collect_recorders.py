@@ -6,6 +6,7 @@ from pathlib import Path
 
 from episodes import make_episode
 
+from vjepa_gym.datasets.lists import Entry, Lists
 from vjepa_gym.experiments.collect_config import CollectConfig, Draw
 from vjepa_gym.experiments.jobs.collect import Recorder
 from vjepa_gym.types import Episode
@@ -52,3 +53,18 @@ def die_once(config: CollectConfig) -> Recorder:
 
 def fail(config: CollectConfig) -> Recorder:
     raise RuntimeError(f"no such arm: {', '.join(config.labs)}")
+
+
+def die_after_adding(config: CollectConfig) -> Recorder:
+    """Kill the worker once its first episode is listed, before it can say so."""
+    record, append = record_stub(config), Lists.append
+
+    def append_and_die(lists: Lists, entry: Entry) -> None:
+        append(lists, entry)
+        grave = Path(config.root).with_name("died")
+        if not grave.exists():
+            grave.touch()
+            os._exit(9)
+
+    Lists.append = append_and_die
+    return record

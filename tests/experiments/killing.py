@@ -9,6 +9,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+
 from vjepa_gym.datasets import droid
 from vjepa_gym.datasets.store import EpisodeStore
 
@@ -124,6 +126,19 @@ class Killer:
         known = errors.count("in spawn_main") + 2 * errors.count("LostWorkerError: ")
         own = errors.count("Traceback") <= known
         return not own or "KeyboardInterrupt" in errors or "leaked" in errors
+
+
+def check_alike(killed: Path, unbroken: Path) -> None:
+    """Assert that two datasets have the same index and the same episodes."""
+    for name in ("index.jsonl", "collection.json"):
+        assert (killed / name).read_bytes() == (unbroken / name).read_bytes()
+    for mine, theirs in zip(EpisodeStore(killed), EpisodeStore(unbroken), strict=True):
+        for name in ("commands", "poses", "joints", "step_seconds"):
+            np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
+        for camera, images in mine.images.items():
+            np.testing.assert_array_equal(images, theirs.images[camera])
+        for name, values in mine.extras.items():
+            np.testing.assert_array_equal(values, theirs.extras[name])
 
 
 def workers_of(pid: int) -> list[int]:

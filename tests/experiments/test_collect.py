@@ -14,7 +14,7 @@ import pytest
 HELPERS = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "datasets")]
 sys.path[:0] = HELPERS
 
-from collect_recorders import die_once, fail, record_slowly, record_stub  # noqa: E402
+from collect_recorders import die_after_adding, die_once, fail, record_slowly, record_stub  # noqa: E402
 
 from vjepa_gym.datasets.store import EpisodeStore  # noqa: E402
 from vjepa_gym.envs import SHORT, env_id  # noqa: E402
@@ -116,6 +116,12 @@ def test_a_lost_worker_loses_no_finished_episode(unbroken, tmp_path):
     done = run_collect(config(tmp_path / "set", workers=2), open_recorder=die_once)
     assert done.lost_workers == 1
     assert done.recorded == 5
+    assert contents(tmp_path / "set") == contents(unbroken)
+
+
+def test_a_worker_that_dies_before_it_says_what_it_added_is_no_trouble(unbroken, tmp_path):
+    done = run_collect(config(tmp_path / "set", workers=2), open_recorder=die_after_adding)
+    assert (done.lost_workers, done.recorded) == (1, 5)
     assert contents(tmp_path / "set") == contents(unbroken)
 
 

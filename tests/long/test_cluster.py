@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS / "experiments"), str(TESTS / "datasets"), str(TESTS / "long")]
+sys.path[:0] = [str(TESTS / "experiments"), str(TESTS / "datasets")]
 
 from clustering import environment, script  # noqa: E402
-from test_kills import check_alike  # noqa: E402
+from killing import check_alike  # noqa: E402
 
 from vjepa_gym.experiments.jobs.collect import CollectConfig, run_collect  # noqa: E402
 

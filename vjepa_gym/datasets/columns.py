@@ -49,8 +49,11 @@ class Columns:
         self.defects: list[Defect] = []
 
     def has(self, name: str) -> bool:
-        """Return whether there is such a column."""
-        return self._file.get(name) is not None
+        """Return whether there is such a column, whole or not."""
+        try:
+            return self._file.get(name) is not None
+        except DAMAGE:
+            return True
 
     def read(self, column: Column) -> np.ndarray | None:
         """Return a column; None if it is not what it must be, which is then among `defects`.

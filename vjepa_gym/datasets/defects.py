@@ -10,7 +10,7 @@ import numpy as np
 
 from vjepa_gym.datasets.kinds import KINDS, NOTES, Defect, DefectError, defect, errors
 from vjepa_gym.datasets.layout import CAMERAS, DroidFolder, describe
-from vjepa_gym.datasets.reading import Trajectory, choose, match_frames, rows_of
+from vjepa_gym.datasets.reading import Trajectory, choose, match_frames, names_of, rows_of
 from vjepa_gym.datasets.sidecar import check_files, read_extras, read_sums
 from vjepa_gym.datasets.video import VideoFacts, scan_video
 from vjepa_gym.errors import DatasetError
@@ -60,14 +60,14 @@ def find_defects(
         defects.append(defect("space_in_path", folder, said))
     if there is None:
         return defects
-    if checksums and there.sidecar is not None:
-        changed = _check_sums(folder)
-        defects += changed
-        decode = decode and bool(changed)
     try:
         chosen = choose(there, cameras)
     except DatasetError as error:
         return [*defects, Defect(kind="missing_key", detail=str(error))]
+    if there.sidecar is not None:
+        changed = _check_sums(there, chosen, checksums)
+        defects += changed
+        decode = decode and (bool(changed) or not checksums)
     trajectory, of_rows = rows_of(there, chosen)
     defects += of_rows
     videos, of_videos = _scan(there, chosen, decode)
@@ -79,9 +79,12 @@ def find_defects(
     return defects
 
 
-def _check_sums(folder: Path) -> list[Defect]:
-    sums, defects = read_sums(folder)
-    return defects if sums is None else check_files(folder, sums, sums)
+def _check_sums(there: DroidFolder, cameras: Sequence[str], every_byte: bool) -> list[Defect]:
+    sums, defects = read_sums(there.path)
+    if sums is None:
+        return defects
+    unlisted = [name for name in names_of(there, cameras) if name not in sums]
+    return check_files(there.path, sums, [*unlisted, *(sums if every_byte else ())])
 
 
 def _scan(

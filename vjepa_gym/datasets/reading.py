@@ -122,11 +122,16 @@ def require_unchanged(there: DroidFolder, cameras: Sequence[str]) -> None:
     """
     if there.sidecar is None:
         return
+    sums = require(*read_sums(there.path))
+    for one in check_files(there.path, sums, names_of(there, cameras)):
+        raise DefectError(one)
+
+
+def names_of(there: DroidFolder, cameras: Sequence[str]) -> list[str]:
+    """Return what files an episode of ours has, relative to its folder, with these videos."""
     files = [*there.path.glob("*.json"), there.trajectory, *map(there.video, cameras)]
     files += [there.path / "vjg/episode.json", there.path / "vjg/sim_state.npz"]
-    names = [file.relative_to(there.path).as_posix() for file in files]
-    for one in check_files(there.path, require(*read_sums(there.path)), names):
-        raise DefectError(one)
+    return [file.relative_to(there.path).as_posix() for file in files]
 
 
 def rows_of(there: DroidFolder, cameras: Sequence[str]) -> tuple[Trajectory | None, list[Defect]]:

@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from vjepa_gym.datasets.descriptions import check_types, is_a, read_json
+from vjepa_gym.datasets.descriptions import check_types, is_a, read_json, shown
 from vjepa_gym.datasets.kinds import Defect, DefectError, defect, require
 from vjepa_gym.errors import DatasetError
 from vjepa_gym.types import Episode
@@ -98,7 +98,8 @@ def check_sidecar(path: Path, content: Mapping[str, Any]) -> list[Defect]:
     """Return what is wrong with the contents of a `vjg/episode.json`."""
     if content.get("format") not in FORMATS:
         return [defect("description", path, f"expected the format {FORMAT!r}")]
-    if defects := check_types(path, content, EXPECTED):
+    expected = EXPECTED | ({"calibration": dict} if content["format"] == FORMAT else {})
+    if defects := check_types(path, content, expected):
         return defects
     steps, rate = content["step_seconds"], content.get("record_hz")
     if not all(is_a(step, float) for step in steps):
@@ -108,6 +109,10 @@ def check_sidecar(path: Path, content: Mapping[str, Any]) -> list[Defect]:
         defects.append(defect("wrong_shape", path, f"{said}, found {len(steps)}"))
     if not all(isinstance(serial, str) for serial in content["cameras"].values()):
         defects.append(defect("wrong_type", path, "expected text as the serials of cameras"))
+    for name, camera in content.get("calibration", {}).items():
+        if not isinstance(camera, dict) or not isinstance(camera.get("a_row"), list):
+            said = f"expected which calibration of {name} has a value a row, found {shown(camera)}"
+            defects.append(defect("wrong_type", path, said))
     if rate is not None and not (is_a(rate, float) and rate > 0):
         defects.append(defect("wrong_type", path, "expected a positive number as record_hz"))
     return defects

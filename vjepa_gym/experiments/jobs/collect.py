@@ -107,12 +107,12 @@ def run_collect(
     tally = _Tally(store, config.episodes, on_episode)
     with told_if_full(store.root, lambda: tally.missing_bytes(config)), store.staging.alone():
         recovery = store.recover()
-        settle(store, config.settings())
         tally.add_all()
         found = len(tally.done)
         logger.info("%s: found %s.", store.root, recovery)
         if config.check_disk:
             check_disk(store, config.settings(), len(tally.missing()))
+        settle(store, config.settings())
         tally.report()
         code = commit_of(Path(vjepa_gym.__file__).parents[1])
         recording = _Recording(config=config, code=code, open_recorder=open_recorder)
@@ -178,7 +178,9 @@ class _Recording:
         store.staging.help()
 
         def add(index: int) -> Entry:
-            return store.write(index, record(index), header=self.config.header)
+            # Who was killed at it may have added it, and not have come to say so.
+            there = {entry.index: entry for entry in store.entries()}
+            return there.get(index) or store.write(index, record(index), header=self.config.header)
 
         return add
 
