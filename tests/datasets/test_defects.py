@@ -105,6 +105,12 @@ PLANTED = [
     ("description", write(DESCRIPTION, b'{"left_mp4_path": '), "expected whole JSON"),
     ("description", write(DESCRIPTION, b"\xff\xfe"), "expected whole JSON"),
     ("description", write(DESCRIPTION, b"[" * 100_000), "expected whole JSON"),
+    (
+        "wrong_type",
+        write(DESCRIPTION, b'{"left_mp4_path": ' + b"[" * 900 + b"]" * 900 + b"}"),
+        "expected text as left_mp4_path, found",
+    ),
+    ("wrong_type", write(DESCRIPTION, b'{"left_mp4_path": ' + b"1" * 4000 + b"}"), "found 1111"),
     ("description", write(DESCRIPTION, b"[1]"), "expected an object, found list"),
     ("description", replace_by_a_folder(DESCRIPTION), "expected whole JSON"),
     ("description", describe(left_mp4_path="x/recordings/SVO/1.svo"), "as left_mp4_path"),
@@ -148,7 +154,7 @@ PLANTED = [
     ("unreadable_video", replace_by_a_folder(VIDEO), "expected a whole MP4"),
     ("unreadable_rows", write("trajectory.h5", b"text"), "expected a whole HDF5 file"),
     ("unreadable_rows", replace_by_a_folder("trajectory.h5"), "expected a whole HDF5 file"),
-    ("video_size", film(12, 3328), "3328 x 3328 px are more than"),
+    ("video_size", film(1, 3328), "3328 x 3328 px are more than"),
     ("wrap_around", lambda folder: None, "leaps by 6.27 rad while the hand turns 0.01"),
     ("missing_view", describe(wrist_mp4_path=...), "no wrist_mp4_path"),
     ("missing_view", describe(right_mp4_path=None), "no right_mp4_path"),
@@ -220,6 +226,12 @@ def test_what_is_too_short_for_a_loader_is_named(folder, frames, fps, needed):
     short = [one.detail for one in find_defects(folder, loader=loader) if one.kind == "too_short"]
     assert len(short) == (3 if needed > 12 else 0)
     assert all(f"at least {needed} frames" in detail for detail in short)
+
+
+@pytest.mark.parametrize(("frames", "fps"), [(0, 4.0), (8, 0.0), (8, float("inf"))])
+def test_a_loader_without_clips_makes_no_sense(frames, fps):
+    with pytest.raises(ValueError, match="A clip has frames"):
+        ClipNeeds(frames=frames, fps=fps)
 
 
 def test_a_blank_in_the_path_is_named(tmp_path):

@@ -31,12 +31,12 @@ def test_a_reader_of_droid_reads_clips_of_ours(lists, case, view):
     (folder,) = list_folders(lists[case.name])
     rng = np.random.default_rng(0)
     starts = set()
-    for _ in range(10):
+    for _ in range(5):
         options = {"frames": case.frames, "fps": case.fps, "view": f"{view}_mp4_path"}
         clip = read_clip(folder, rng, **options)
         check_clip(case, view, clip)
         starts.add(clip["rows"][0])
-    assert len(starts) > 2
+    assert len(starts) > 1
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

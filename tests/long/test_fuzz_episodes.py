@@ -13,7 +13,7 @@ from fuzzing import BAD, ORIGINS, OTHER, fuzz, table
 COUNT = 2000
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_damaged_episodes_are_read_or_refused_but_never_kill_hang_or_pass(tmp_path, seed):
     outcomes = list(fuzz(tmp_path, seed=seed, count=COUNT))
     print(f"\nseed {seed}, {COUNT} damaged episodes\n{table(outcomes)}")

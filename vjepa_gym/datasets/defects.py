@@ -30,6 +30,10 @@ class ClipNeeds:
     frames: int
     fps: float
 
+    def __post_init__(self) -> None:
+        if self.frames < 1 or not 0 < self.fps < math.inf:
+            raise ValueError(f"A clip has frames, and so many a second; got {self}.")
+
     def rows(self, header: Fraction) -> int:
         """Return how many frames a video must have that says it has `header` a second."""
         return self.frames * math.ceil(float(header) / self.fps) + 1

@@ -63,6 +63,6 @@ def shown(value: Any) -> str:
     """Return a value in words that are not too long."""
     try:
         text = repr(value)
-    except ValueError:  # a number with thousands of digits
+    except (ValueError, RecursionError):  # a number with thousands of digits, lists in lists
         return f"a huge {type(value).__name__}"
     return text if len(text) < 100 else f"{text[:100]}..."
