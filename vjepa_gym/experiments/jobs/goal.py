@@ -21,7 +21,7 @@ from vjepa_gym.experiments.keyboard import Drivable, Status, drive
 from vjepa_gym.experiments.settings import EnvConfig
 from vjepa_gym.experiments.terminal import Cockpit
 from vjepa_gym.goal_file import GoalFile, GoalScene, write_goal
-from vjepa_gym.images import ImageSize, fit_height
+from vjepa_gym.images import ImageSize, resize
 from vjepa_gym.spaces import MAX_TRANSLATION
 from vjepa_gym.types import Image
 
@@ -194,10 +194,10 @@ def goal_from_episode(config: GoalConfig) -> GoalFile:
 
 
 def goal_from_photographs(config: GoalConfig, image_size: ImageSize) -> GoalFile:
-    """Return pictures, scaled to their height; nobody knows where the hand is in them."""
+    """Return pictures, cropped and scaled; nobody knows where the hand is in them."""
     paths = config.paths or [config.path]
     return GoalFile(
-        images=np.stack([fit_height(_read_photograph(path), image_size) for path in paths]),
+        images=np.stack([resize(_read_photograph(path), image_size) for path in paths]),
         steps=_steps(config, len(paths)),
         source={"kind": "photograph", "paths": paths},
     )
