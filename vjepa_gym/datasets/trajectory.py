@@ -9,6 +9,7 @@ the configuration that the command led to. What a simulated arm does not measure
 in the attribute `not_recorded`.
 """
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -79,12 +80,15 @@ def write_trajectory(
         **_under("observation", _cameras(episode, serials)),
         **_under("action", _action(episode)),
     }
-    with h5py.File(path, "w") as file:
+    # In memory first: where the disk is full, HDF5 would end the process.
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
         for name, values in rows.items():
             file[name] = values
         # The state that the command was computed from is the one observed.
         file["action/robot_state"] = file["observation/robot_state"]
         file.attrs.update({**attributes, "not_recorded": " ".join(NOT_RECORDED)})
+    path.write_bytes(buffer.getvalue())
 
 
 @dataclass(frozen=True, kw_only=True)
