@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vjepa_gym import kinematics
-from vjepa_gym.datasets.store import EpisodeStore
+from vjepa_gym.datasets.storage.store import EpisodeStore
 from vjepa_gym.experiments.jobs.collect import CollectConfig, run_collect
 
 

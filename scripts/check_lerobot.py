@@ -21,7 +21,7 @@ SIZE = (96, 128)
 
 def tell(dataset: Path, folder: Path) -> None:
     """Write what our reader reads, one file an episode."""
-    from vjepa_gym.datasets.episodes import DroidEpisodes
+    from vjepa_gym.datasets.droid.episodes import DroidEpisodes
 
     folder.mkdir(parents=True)
     for number, episode in enumerate(DroidEpisodes(dataset)):
@@ -185,7 +185,7 @@ def write(root: Path) -> None:
 
 def read(root: Path) -> None:
     """Compare what became of that dataset."""
-    from vjepa_gym.datasets.episodes import DroidEpisodes
+    from vjepa_gym.datasets.droid.episodes import DroidEpisodes
 
     episodes = DroidEpisodes(root)
     assert [len(episode.poses) for episode in episodes] == list(LENGTHS)

@@ -16,10 +16,10 @@ from episodes import make_episode
 from foreign import write_foreign
 from mutations import MUTATIONS, one_of
 
-from vjepa_gym.datasets.defects import errors, find_defects
-from vjepa_gym.datasets.droid import write_episode
-from vjepa_gym.datasets.kinds import KINDS
-from vjepa_gym.datasets.reading import read_episode
+from vjepa_gym.datasets.droid.defects import errors, find_defects
+from vjepa_gym.datasets.droid.kinds import KINDS
+from vjepa_gym.datasets.droid.reading import read_episode
+from vjepa_gym.datasets.droid.writing import write_episode
 from vjepa_gym.errors import DatasetError
 from vjepa_gym.types import Episode
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from episodes import make_episode, stamped_frame
 
-from vjepa_gym.datasets.episodes import DroidEpisodes
-from vjepa_gym.datasets.lerobot import write_lerobot
-from vjepa_gym.datasets.store import EpisodeStore
-from vjepa_gym.datasets.video import read_video
+from vjepa_gym.datasets.droid.episodes import DroidEpisodes
+from vjepa_gym.datasets.lerobot.conversion import write_lerobot
+from vjepa_gym.datasets.storage.store import EpisodeStore
+from vjepa_gym.datasets.video.mp4 import read_video
 
 CAMERAS = ("left", "right", "wrist")
 STEPS = (6, 9, 7)

@@ -7,7 +7,7 @@ import numpy as np
 from episodes import make_episode, read_stamp
 
 from vjepa_gym import kinematics
-from vjepa_gym.datasets.store import EpisodeStore
+from vjepa_gym.datasets.storage.store import EpisodeStore
 from vjepa_gym.types import Episode
 
 CAMERAS = ("left", "right", "wrist")

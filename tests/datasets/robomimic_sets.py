@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 from episodes import make_episode
 
-from vjepa_gym.datasets.episodes import DroidEpisodes
-from vjepa_gym.datasets.store import EpisodeStore
+from vjepa_gym.datasets.droid.episodes import DroidEpisodes
+from vjepa_gym.datasets.storage.store import EpisodeStore
 
 LENGTHS = (4, 1, 6, 3)
 LOW_DIM = {

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from episodes import make_episode, read_stamp
 
-from vjepa_gym.datasets.cache import open_cache, open_frames
-from vjepa_gym.datasets.clip_sources import VideoSource
-from vjepa_gym.datasets.episodes import DroidEpisodes
-from vjepa_gym.datasets.in_order import in_order
-from vjepa_gym.datasets.store import EpisodeStore
+from vjepa_gym.datasets.caching.cache import open_cache, open_frames
+from vjepa_gym.datasets.caching.in_order import in_order
+from vjepa_gym.datasets.droid.episodes import DroidEpisodes
+from vjepa_gym.datasets.sampling.sources import VideoSource
+from vjepa_gym.datasets.storage.store import EpisodeStore
 from vjepa_gym.errors import DatasetError, UnknownNameError
 from vjepa_gym.images import resize
 

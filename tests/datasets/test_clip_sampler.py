@@ -6,8 +6,8 @@ import pytest
 from clip_rows import Rows, clock, same
 from torch.utils.data import DataLoader
 
-from vjepa_gym.datasets.clip_sampler import ClipSampler
-from vjepa_gym.datasets.clips import Clips
+from vjepa_gym.datasets.sampling.clips import Clips
+from vjepa_gym.datasets.sampling.sampler import ClipSampler
 
 
 def test_the_sampler_shows_every_clip_once_an_epoch_in_another_order():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from clip_rows import Rows, clock, settled
 
-from vjepa_gym.datasets.clips import Clips
+from vjepa_gym.datasets.sampling.clips import Clips
 from vjepa_gym.errors import DatasetError
 
 

@@ -11,13 +11,13 @@ from episodes import make_episode, read_stamp
 from torch.utils.data import DataLoader
 
 from vjepa_gym import kinematics
-from vjepa_gym.datasets.cache import open_cache
-from vjepa_gym.datasets.clip_sampler import ClipSampler
-from vjepa_gym.datasets.clip_sources import ClipSource, VideoSource
-from vjepa_gym.datasets.clips import Clips
-from vjepa_gym.datasets.episodes import DroidEpisodes
-from vjepa_gym.datasets.store import EpisodeStore
-from vjepa_gym.datasets.video import read_video, write_video
+from vjepa_gym.datasets.caching.cache import open_cache
+from vjepa_gym.datasets.droid.episodes import DroidEpisodes
+from vjepa_gym.datasets.sampling.clips import Clips
+from vjepa_gym.datasets.sampling.sampler import ClipSampler
+from vjepa_gym.datasets.sampling.sources import ClipSource, VideoSource
+from vjepa_gym.datasets.storage.store import EpisodeStore
+from vjepa_gym.datasets.video.mp4 import read_video, write_video
 from vjepa_gym.errors import DatasetError
 
 

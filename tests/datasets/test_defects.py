@@ -10,11 +10,11 @@ import pytest
 from episodes import make_episode
 from foreign import SERIALS, write_foreign
 
-from vjepa_gym.datasets.defects import KINDS, NOTES, ClipNeeds, find_defects
-from vjepa_gym.datasets.kinds import DefectError
-from vjepa_gym.datasets.reading import read_episode
-from vjepa_gym.datasets.store import EpisodeStore
-from vjepa_gym.datasets.video import write_video
+from vjepa_gym.datasets.droid.defects import KINDS, NOTES, ClipNeeds, find_defects
+from vjepa_gym.datasets.droid.kinds import DefectError
+from vjepa_gym.datasets.droid.reading import read_episode
+from vjepa_gym.datasets.storage.store import EpisodeStore
+from vjepa_gym.datasets.video.mp4 import write_video
 from vjepa_gym.errors import DatasetError
 
 STATE = "observation/robot_state"

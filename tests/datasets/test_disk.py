@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from episodes import make_episode
 
-from vjepa_gym.datasets import disk, droid
-from vjepa_gym.datasets.disk import DiskFullError, free_bytes, is_full
-from vjepa_gym.datasets.store import EpisodeStore
+from vjepa_gym.datasets.droid import writing as droid
+from vjepa_gym.datasets.storage import disk
+from vjepa_gym.datasets.storage.disk import DiskFullError, free_bytes, is_full
+from vjepa_gym.datasets.storage.store import EpisodeStore
 from vjepa_gym.errors import DatasetError
 
 
@@ -77,8 +78,8 @@ def test_a_disk_full_at_any_forcing_to_disk_leaves_whole_episodes(
     "where",
     [
         "tempfile.mkdtemp",
-        "vjepa_gym.datasets.droid.write_video",
-        "vjepa_gym.datasets.droid.write_trajectory",
+        "vjepa_gym.datasets.droid.writing.write_video",
+        "vjepa_gym.datasets.droid.writing.write_trajectory",
         "numpy.savez_compressed",
         "pathlib.Path.rename",
     ],

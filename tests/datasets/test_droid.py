@@ -12,7 +12,7 @@ import pytest
 from episodes import make_episode
 
 from vjepa_gym import kinematics
-from vjepa_gym.datasets import droid
+from vjepa_gym.datasets.droid import writing as droid
 from vjepa_gym.errors import DatasetError, UnknownNameError
 
 

@@ -8,10 +8,10 @@ import pytest
 from episodes import make_episode, read_stamp
 from foreign import FOLDER, SERIALS, write_foreign
 
-from vjepa_gym.datasets.episodes import DroidEpisodes
-from vjepa_gym.datasets.kinds import DefectError
-from vjepa_gym.datasets.reading import read_episode
-from vjepa_gym.datasets.store import EpisodeStore
+from vjepa_gym.datasets.droid.episodes import DroidEpisodes
+from vjepa_gym.datasets.droid.kinds import DefectError
+from vjepa_gym.datasets.droid.reading import read_episode
+from vjepa_gym.datasets.storage.store import EpisodeStore
 from vjepa_gym.errors import DatasetError, UnknownNameError
 
 

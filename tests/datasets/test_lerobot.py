@@ -18,11 +18,11 @@ from lerobot_files import (
     stamp_of,
 )
 
-from vjepa_gym.datasets.episodes import DroidEpisodes
-from vjepa_gym.datasets.lerobot import read_lerobot, write_lerobot
-from vjepa_gym.datasets.staging import Staging
-from vjepa_gym.datasets.store import EpisodeStore
-from vjepa_gym.datasets.video import read_video
+from vjepa_gym.datasets.droid.episodes import DroidEpisodes
+from vjepa_gym.datasets.lerobot.conversion import read_lerobot, write_lerobot
+from vjepa_gym.datasets.storage.staging import Staging
+from vjepa_gym.datasets.storage.store import EpisodeStore
+from vjepa_gym.datasets.video.mp4 import read_video
 from vjepa_gym.errors import DatasetError
 
 

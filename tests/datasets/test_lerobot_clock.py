@@ -9,11 +9,11 @@ import pytest
 from episodes import read_stamp
 from lerobot_files import assert_same, encode, export, make_many, make_store, stamp_of
 
-from vjepa_gym.datasets.episodes import DroidEpisodes
-from vjepa_gym.datasets.lerobot import read_lerobot
-from vjepa_gym.datasets.lerobot_video import header_of
-from vjepa_gym.datasets.store import EpisodeStore
-from vjepa_gym.datasets.video import read_video
+from vjepa_gym.datasets.droid.episodes import DroidEpisodes
+from vjepa_gym.datasets.lerobot.conversion import read_lerobot
+from vjepa_gym.datasets.lerobot.video import header_of
+from vjepa_gym.datasets.storage.store import EpisodeStore
+from vjepa_gym.datasets.video.mp4 import read_video
 from vjepa_gym.errors import DatasetError
 
 DATA = "data/chunk-000/file-000.parquet"

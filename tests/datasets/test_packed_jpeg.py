@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 import pytest
 
-from vjepa_gym.datasets.packed_jpeg import JpegWriter, PackedImages, encode
+from vjepa_gym.datasets.caching.packed_jpeg import JpegWriter, PackedImages, encode
 from vjepa_gym.errors import DatasetError
 from vjepa_gym.types import Frames, Images
 

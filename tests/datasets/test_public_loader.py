@@ -11,8 +11,8 @@ import pytest
 from droid_reader import list_folders, read_clip
 from loader_cases import CAMERAS, CASES, check_clip, write_case
 
-from vjepa_gym.datasets.defects import ClipNeeds, find_defects
-from vjepa_gym.datasets.layout import find_folders
+from vjepa_gym.datasets.droid.defects import ClipNeeds, find_defects
+from vjepa_gym.datasets.droid.layout import find_folders
 
 VARIABLE = "VJEPA2_DROID_LOADER"
 TIME_LIMIT = 120

@@ -9,7 +9,7 @@ from robomimic_reader import read_demos, read_masks, sequences
 from robomimic_sets import LENGTHS, LOW_DIM, make_dataset, open_dataset, with_objects
 
 from vjepa_gym import kinematics
-from vjepa_gym.datasets.robomimic import write_robomimic
+from vjepa_gym.datasets.robomimic.export import write_robomimic
 from vjepa_gym.errors import DatasetError
 from vjepa_gym.images import resize
 from vjepa_gym.spaces import ACTION_LIMIT

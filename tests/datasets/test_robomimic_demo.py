@@ -7,8 +7,8 @@ from robomimic_reader import read_demos
 from robomimic_sets import open_dataset
 
 from vjepa_gym import kinematics
-from vjepa_gym.datasets.robomimic import write_robomimic
-from vjepa_gym.datasets.robomimic_demo import quaternion_xyzw
+from vjepa_gym.datasets.robomimic.demo import quaternion_xyzw
+from vjepa_gym.datasets.robomimic.export import write_robomimic
 
 
 def demo_of(tmp_path, episode):

@@ -15,7 +15,7 @@ import pytest
 from robomimic_reader import read_demos, sequences
 from robomimic_sets import LENGTHS, LOW_DIM, make_dataset
 
-from vjepa_gym.datasets.robomimic import write_robomimic
+from vjepa_gym.datasets.robomimic.export import write_robomimic
 
 pytestmark = pytest.mark.external
 MODALITIES = {"low_dim": [*LOW_DIM, "object"], "rgb": ["left_image"]}

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from episodes import read_stamp, stamped_frame
 
-from vjepa_gym.datasets import seeking
-from vjepa_gym.datasets.seeking import count_frames, read_frames_at
-from vjepa_gym.datasets.video import read_video, write_video
+from vjepa_gym.datasets.video import seeking
+from vjepa_gym.datasets.video.mp4 import read_video, write_video
+from vjepa_gym.datasets.video.seeking import count_frames, read_frames_at
 from vjepa_gym.errors import DatasetError
 
 FRAMES = 60

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from episodes import make_episode, read_stamp
 
-from vjepa_gym.datasets import droid, video
-from vjepa_gym.datasets.store import EpisodeStore
+from vjepa_gym.datasets.droid import writing as droid
+from vjepa_gym.datasets.storage.store import EpisodeStore
+from vjepa_gym.datasets.video import mp4 as video
 from vjepa_gym.errors import DatasetError
 
 WRITE_MANY = """
 import sys
 sys.path.insert(0, {helpers!r})
 from episodes import make_episode
-from vjepa_gym.datasets.store import EpisodeStore
+from vjepa_gym.datasets.storage.store import EpisodeStore
 store = EpisodeStore({root!r})
 for index in {indices}:
     store.write(index, make_episode(seed=index, success=index % 3 != 0))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from episodes import read_stamp, stamped_frame
 
-from vjepa_gym.datasets.kinds import DefectError
-from vjepa_gym.datasets.video import ENCODER, read_video, remux, scan_video, write_video
-from vjepa_gym.datasets.yuv import to_yuv420
+from vjepa_gym.datasets.droid.kinds import DefectError
+from vjepa_gym.datasets.video.mp4 import ENCODER, read_video, remux, scan_video, write_video
+from vjepa_gym.datasets.video.yuv import to_yuv420
 from vjepa_gym.errors import DatasetError
 
 
@@ -100,7 +100,7 @@ def test_the_same_pixels_are_the_same_bytes_in_another_process(path, tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from fractions import Fraction;"
         "from pathlib import Path; import numpy as np; from episodes import stamped_frame;"
-        "from vjepa_gym.datasets.video import write_video;"
+        "from vjepa_gym.datasets.video.mp4 import write_video;"
         "images = np.stack([stamped_frame(row, 64) for row in range(40)]);"
         "write_video(Path(sys.argv[2]), images, Fraction(4))"
     )

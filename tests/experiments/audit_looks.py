@@ -5,8 +5,8 @@ import signal
 import time
 from pathlib import Path
 
-from vjepa_gym.datasets.defects import Defect
-from vjepa_gym.experiments.audit_episode import Look, LookAtEpisode
+from vjepa_gym.datasets.droid.defects import Defect
+from vjepa_gym.experiments.audit.episode import Look, LookAtEpisode
 
 LOOK = LookAtEpisode()
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from episodes import make_episode
 
-from vjepa_gym.datasets.lists import Entry, Lists
-from vjepa_gym.experiments.collect_config import CollectConfig, Draw
+from vjepa_gym.datasets.storage.lists import Entry, Lists
+from vjepa_gym.experiments.collect.config import CollectConfig, Draw
 from vjepa_gym.experiments.jobs.collect import Recorder
 from vjepa_gym.types import Episode
 

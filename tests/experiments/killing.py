@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vjepa_gym.datasets import droid
-from vjepa_gym.datasets.store import EpisodeStore
+from vjepa_gym.datasets.droid import writing as droid
+from vjepa_gym.datasets.storage.store import EpisodeStore
 
 KINDS = {"worker": 0.6, "group": 0.2, "parent": 0.2}
 """Who is killed how often: one worker at random, all processes, or the parent alone."""

@@ -20,18 +20,18 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "dat
 from audit_looks import defective, echo, fatal, seen, slowly  # noqa: E402
 from episodes import make_episode  # noqa: E402
 
-from vjepa_gym.datasets.staging import Staging  # noqa: E402
-from vjepa_gym.datasets.store import EpisodeStore  # noqa: E402
-from vjepa_gym.datasets.video import VideoFacts  # noqa: E402
+from vjepa_gym.datasets.storage.staging import Staging  # noqa: E402
+from vjepa_gym.datasets.storage.store import EpisodeStore  # noqa: E402
+from vjepa_gym.datasets.video.mp4 import VideoFacts  # noqa: E402
 from vjepa_gym.errors import DatasetError, UnknownNameError  # noqa: E402
-from vjepa_gym.experiments.audit_counts import Histogram, Places  # noqa: E402
-from vjepa_gym.experiments.audit_episode import Facts, describe  # noqa: E402
-from vjepa_gym.experiments.audit_findings import HARMLESS, MEANINGS  # noqa: E402
-from vjepa_gym.experiments.audit_lists import check_lists  # noqa: E402
-from vjepa_gym.experiments.audit_report import write_audit  # noqa: E402
-from vjepa_gym.experiments.audit_statistics import Statistics, most_common  # noqa: E402
-from vjepa_gym.experiments.audit_tree import MOST_STRAY_FILES, walk_dataset  # noqa: E402
-from vjepa_gym.experiments.audit_workers import Casualty, in_watched_workers  # noqa: E402
+from vjepa_gym.experiments.audit.counts import Histogram, Places  # noqa: E402
+from vjepa_gym.experiments.audit.episode import Facts, describe  # noqa: E402
+from vjepa_gym.experiments.audit.findings import HARMLESS, MEANINGS  # noqa: E402
+from vjepa_gym.experiments.audit.lists import check_lists  # noqa: E402
+from vjepa_gym.experiments.audit.report import write_audit  # noqa: E402
+from vjepa_gym.experiments.audit.statistics import Statistics, most_common  # noqa: E402
+from vjepa_gym.experiments.audit.tree import MOST_STRAY_FILES, walk_dataset  # noqa: E402
+from vjepa_gym.experiments.audit.workers import Casualty, in_watched_workers  # noqa: E402
 from vjepa_gym.experiments.cli import main  # noqa: E402
 from vjepa_gym.experiments.jobs.audit import AuditConfig, run_audit  # noqa: E402
 

@@ -8,12 +8,15 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from vjepa_gym.datasets.seeking import read_frames_at
-from vjepa_gym.datasets.video import write_video
+from vjepa_gym.datasets.video.mp4 import write_video
+from vjepa_gym.datasets.video.seeking import read_frames_at
 from vjepa_gym.errors import DatasetError, UnknownNameError, VJEPAGymError
-from vjepa_gym.experiments import benchmark_data, benchmark_limits, benchmark_report, timing
-from vjepa_gym.experiments.benchmark_report import Benchmark, Comparison, Limit
-from vjepa_gym.experiments.benchmark_settings import DataSettings
+from vjepa_gym.experiments import timing
+from vjepa_gym.experiments.benchmark import data as benchmark_data
+from vjepa_gym.experiments.benchmark import limits as benchmark_limits
+from vjepa_gym.experiments.benchmark import report as benchmark_report
+from vjepa_gym.experiments.benchmark.report import Benchmark, Comparison, Limit
+from vjepa_gym.experiments.benchmark.settings import DataSettings
 from vjepa_gym.experiments.jobs.benchmark import BenchmarkConfig, run_benchmark
 from vjepa_gym.experiments.timing import Rate
 

@@ -12,7 +12,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "dat
 from clustering import environment, script  # noqa: E402
 from collect_recorders import record_slowly  # noqa: E402
 
-from vjepa_gym.datasets.store import EpisodeStore  # noqa: E402
+from vjepa_gym.datasets.storage.store import EpisodeStore  # noqa: E402
 from vjepa_gym.experiments.cluster import ClusterError  # noqa: E402
 from vjepa_gym.experiments.jobs.collect import CollectConfig, run_collect  # noqa: E402
 

@@ -16,7 +16,7 @@ sys.path[:0] = HELPERS
 
 from collect_recorders import die_after_adding, die_once, fail, record_slowly, record_stub  # noqa: E402
 
-from vjepa_gym.datasets.store import EpisodeStore  # noqa: E402
+from vjepa_gym.datasets.storage.store import EpisodeStore  # noqa: E402
 from vjepa_gym.envs import SHORT, env_id  # noqa: E402
 from vjepa_gym.errors import DatasetError, UnknownNameError  # noqa: E402
 from vjepa_gym.experiments.jobs.collect import (  # noqa: E402

@@ -11,19 +11,20 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "dat
 
 from collect_recorders import record_stub  # noqa: E402
 
-from vjepa_gym.datasets import disk  # noqa: E402
-from vjepa_gym.datasets.staging import Staging  # noqa: E402
-from vjepa_gym.datasets.store import EpisodeStore  # noqa: E402
+from vjepa_gym.datasets.storage import disk  # noqa: E402
+from vjepa_gym.datasets.storage.staging import Staging  # noqa: E402
+from vjepa_gym.datasets.storage.store import EpisodeStore  # noqa: E402
 from vjepa_gym.errors import DatasetError, UnknownNameError  # noqa: E402
-from vjepa_gym.experiments import collect_folder, launch  # noqa: E402
+from vjepa_gym.experiments import launch  # noqa: E402
 from vjepa_gym.experiments.cli import main  # noqa: E402
-from vjepa_gym.experiments.collect_config import CollectConfig, Draw, draw  # noqa: E402
-from vjepa_gym.experiments.collect_folder import (  # noqa: E402
+from vjepa_gym.experiments.collect import folder as collect_folder  # noqa: E402
+from vjepa_gym.experiments.collect.config import CollectConfig, Draw, draw  # noqa: E402
+from vjepa_gym.experiments.collect.folder import (  # noqa: E402
     check_root,
     guess_size,
     read_settings,
 )
-from vjepa_gym.experiments.collect_presets import COLLECTIONS  # noqa: E402
+from vjepa_gym.experiments.collect.presets import COLLECTIONS  # noqa: E402
 from vjepa_gym.experiments.jobs.collect import run_collect  # noqa: E402
 
 

@@ -10,14 +10,14 @@ import h5py
 import numpy as np
 import pytest
 
-from vjepa_gym.datasets.cache import open_cache
-from vjepa_gym.datasets.disk import DiskFullError
-from vjepa_gym.datasets.episodes import DroidEpisodes
-from vjepa_gym.datasets.store import EpisodeStore
-from vjepa_gym.datasets.video import write_video
+from vjepa_gym.datasets.caching.cache import open_cache
+from vjepa_gym.datasets.droid.episodes import DroidEpisodes
+from vjepa_gym.datasets.storage.disk import DiskFullError
+from vjepa_gym.datasets.storage.store import EpisodeStore
+from vjepa_gym.datasets.video.mp4 import write_video
 from vjepa_gym.errors import DatasetError, VJEPAGymError
-from vjepa_gym.experiments import convert_places
 from vjepa_gym.experiments.cli import main
+from vjepa_gym.experiments.convert import places as convert_places
 from vjepa_gym.experiments.jobs import convert
 from vjepa_gym.experiments.jobs.convert import ConvertConfig, plan_conversion, run_convert
 from vjepa_gym.types import Episode

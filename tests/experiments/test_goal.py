@@ -18,7 +18,7 @@ from episodes import make_episode, read_stamp  # noqa: E402
 from test_terminal import read_until  # noqa: E402
 
 from vjepa_gym import kinematics  # noqa: E402
-from vjepa_gym.datasets.store import EpisodeStore  # noqa: E402
+from vjepa_gym.datasets.storage.store import EpisodeStore  # noqa: E402
 from vjepa_gym.envs import REACH, env_id  # noqa: E402
 from vjepa_gym.envs.recording import record_episode  # noqa: E402
 from vjepa_gym.errors import DatasetError, GoalError, UnknownNameError  # noqa: E402

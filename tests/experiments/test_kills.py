@@ -9,7 +9,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "dat
 
 from killing import Killer  # noqa: E402
 
-from vjepa_gym.datasets.store import EpisodeStore  # noqa: E402
+from vjepa_gym.datasets.storage.store import EpisodeStore  # noqa: E402
 
 SETTINGS = {"episodes": 16, "steps": 3, "workers": 2}
 

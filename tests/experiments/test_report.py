@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from vjepa_gym.datasets.video import read_video
+from vjepa_gym.datasets.video.mp4 import read_video
 from vjepa_gym.experiments.pictures import GREEN, RED, beside_goal, distance_plot, write_overview
 from vjepa_gym.experiments.report import results_table, show_results, write_report
 from vjepa_gym.experiments.results import Evaluation

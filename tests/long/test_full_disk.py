@@ -15,9 +15,9 @@ import json, sys
 from pathlib import Path
 sys.path.insert(0, {helpers!r})
 from episodes import make_episode
-from vjepa_gym.datasets import droid
-from vjepa_gym.datasets.disk import DiskFullError, free_bytes
-from vjepa_gym.datasets.store import EpisodeStore
+from vjepa_gym.datasets.droid import writing as droid
+from vjepa_gym.datasets.storage.disk import DiskFullError, free_bytes
+from vjepa_gym.datasets.storage.store import EpisodeStore
 
 disk, told = Path({disk!r}), []
 for spare in range(0, 160_000, 4096):

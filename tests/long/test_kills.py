@@ -11,7 +11,7 @@ sys.path[:0] = [str(TESTS / "experiments"), str(TESTS / "datasets")]
 
 from killing import Killer, check_alike  # noqa: E402
 
-from vjepa_gym.datasets.store import EpisodeStore  # noqa: E402
+from vjepa_gym.datasets.storage.store import EpisodeStore  # noqa: E402
 
 FAKE = {"episodes": 60, "steps": 3, "workers": 8}
 REAL = {"episodes": 8, "steps": 4, "workers": 2, "image_size": 64}

@@ -109,7 +109,8 @@ class _Work:
     def cancel(self) -> None:
         """Give up what is under way."""
         for reference in self._under_way:
-            self._ray.cancel(reference, force=True)
+            # Not by force: Ray aborts this process if a result arrives in the same moment.
+            self._ray.cancel(reference, force=False)
 
 
 def _ray() -> Any:

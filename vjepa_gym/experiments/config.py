@@ -13,7 +13,7 @@ from omegaconf import MISSING
 
 from vjepa_gym.agents.cem import PLANNERS
 from vjepa_gym.envs import SHORT
-from vjepa_gym.experiments.collect_presets import COLLECTIONS
+from vjepa_gym.experiments.collect.presets import COLLECTIONS
 from vjepa_gym.experiments.jobs.audit import AuditConfig
 from vjepa_gym.experiments.jobs.benchmark import BenchmarkConfig
 from vjepa_gym.experiments.jobs.collect import CollectConfig

@@ -1,7 +1,7 @@
 """The frames of a dataset, for training and for judging what was trained."""
 
-from vjepa_gym.datasets.cache import open_frames
-from vjepa_gym.datasets.store import EpisodeStore
+from vjepa_gym.datasets.caching.cache import open_frames
+from vjepa_gym.datasets.storage.store import EpisodeStore
 from vjepa_gym.errors import DatasetError
 from vjepa_gym.experiments.progress import progress
 from vjepa_gym.types import Frames

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vjepa_gym.agents.base import current_view
-from vjepa_gym.datasets.video import write_video
+from vjepa_gym.datasets.video.mp4 import write_video
 from vjepa_gym.experiments.rollout import EpisodeRecord
 
 FRAMES_PER_SECOND = Fraction(4)

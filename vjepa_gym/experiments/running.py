@@ -9,11 +9,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from vjepa_gym.experiments.audit_findings import ERROR
-from vjepa_gym.experiments.audit_report import PAGE, show_audit, write_audit
-from vjepa_gym.experiments.audit_tree import walk_dataset
+from vjepa_gym.experiments.audit.findings import ERROR
+from vjepa_gym.experiments.audit.report import PAGE, show_audit, write_audit
+from vjepa_gym.experiments.audit.tree import walk_dataset
 from vjepa_gym.experiments.config import GROUPS, ExperimentConfig
-from vjepa_gym.experiments.convert_report import show_converted
+from vjepa_gym.experiments.convert.report import show_converted
 from vjepa_gym.experiments.factory import Factory, environments
 from vjepa_gym.experiments.jobs.audit import AuditConfig, DefectsFoundError, run_audit
 from vjepa_gym.experiments.jobs.benchmark import BenchmarkConfig, run_benchmark

@@ -8,16 +8,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from vjepa_gym.datasets.defects import ClipNeeds, Defect
+from vjepa_gym.datasets.droid.defects import ClipNeeds, Defect
 from vjepa_gym.errors import UnknownNameError, VJEPAGymError
-from vjepa_gym.experiments.audit_episode import Facts, Look, LookAtEpisode
-from vjepa_gym.experiments.audit_examples import Choice, Example, strips
-from vjepa_gym.experiments.audit_findings import ERROR
-from vjepa_gym.experiments.audit_lists import INDEX, Listed, check_lists
-from vjepa_gym.experiments.audit_result import Audit
-from vjepa_gym.experiments.audit_statistics import Statistics
-from vjepa_gym.experiments.audit_tree import SPACE, Tree
-from vjepa_gym.experiments.audit_workers import Casualty, in_watched_workers
+from vjepa_gym.experiments.audit.episode import Facts, Look, LookAtEpisode
+from vjepa_gym.experiments.audit.examples import Choice, Example, strips
+from vjepa_gym.experiments.audit.findings import ERROR
+from vjepa_gym.experiments.audit.lists import INDEX, Listed, check_lists
+from vjepa_gym.experiments.audit.result import Audit
+from vjepa_gym.experiments.audit.statistics import Statistics
+from vjepa_gym.experiments.audit.tree import SPACE, Tree
+from vjepa_gym.experiments.audit.workers import Casualty, in_watched_workers
 from vjepa_gym.experiments.workers import cores
 
 OnFolder: TypeAlias = Callable[[int, int, int], None]

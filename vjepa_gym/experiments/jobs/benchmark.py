@@ -7,8 +7,8 @@ from pathlib import Path
 
 from vjepa_gym.envs import SHORT
 from vjepa_gym.errors import UnknownNameError
-from vjepa_gym.experiments.benchmark_report import Benchmark
-from vjepa_gym.experiments.benchmark_settings import DataSettings
+from vjepa_gym.experiments.benchmark.report import Benchmark
+from vjepa_gym.experiments.benchmark.settings import DataSettings
 
 SUBJECTS = ("simulator", "data")
 SIMULATOR_PARTS = 4
@@ -94,7 +94,7 @@ def run_benchmark(
     core = None if config.core == -1 else config.core
     # The command line reads the class above, and should not need MuJoCo for that.
     if config.what == "data":
-        from vjepa_gym.experiments.benchmark_data import measure_data
+        from vjepa_gym.experiments.benchmark.data import measure_data
 
         found = measure_data(
             config.data,
@@ -106,7 +106,7 @@ def run_benchmark(
             on_part=begin,
         )
     else:
-        from vjepa_gym.experiments.benchmark_simulator import measure_simulator
+        from vjepa_gym.experiments.benchmark.simulator import measure_simulator
 
         found = measure_simulator(
             folder,

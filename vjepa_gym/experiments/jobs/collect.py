@@ -16,12 +16,12 @@ from typing import TypeAlias
 import gymnasium as gym
 
 import vjepa_gym
-from vjepa_gym.datasets import droid
-from vjepa_gym.datasets.disk import told_if_full
-from vjepa_gym.datasets.store import Entry, EpisodeStore
+from vjepa_gym.datasets.droid import writing as droid
+from vjepa_gym.datasets.storage.disk import told_if_full
+from vjepa_gym.datasets.storage.store import Entry, EpisodeStore
 from vjepa_gym.envs import full_id
-from vjepa_gym.experiments.collect_config import CollectConfig, Draw, draw
-from vjepa_gym.experiments.collect_folder import check_disk, check_root, guess_size, settle
+from vjepa_gym.experiments.collect.config import CollectConfig, Draw, draw
+from vjepa_gym.experiments.collect.folder import check_disk, check_root, guess_size, settle
 from vjepa_gym.experiments.run_folder import commit_of
 from vjepa_gym.experiments.workers import cores, in_workers
 from vjepa_gym.types import Episode

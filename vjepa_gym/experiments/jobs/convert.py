@@ -6,20 +6,20 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from vjepa_gym.datasets.cache import open_cache
-from vjepa_gym.datasets.cache_room import PACKINGS
-from vjepa_gym.datasets.disk import told_if_full
-from vjepa_gym.datasets.episodes import ON_DEFECT, DroidEpisodes
-from vjepa_gym.datasets.kinds import Defect, DefectError
-from vjepa_gym.datasets.layout import CAMERAS, open_folder
-from vjepa_gym.datasets.lerobot import read_lerobot, write_lerobot
-from vjepa_gym.datasets.lerobot_parquet import require_pyarrow
-from vjepa_gym.datasets.robomimic import SIZE as ROBOMIMIC_SIZE
-from vjepa_gym.datasets.robomimic import write_robomimic
-from vjepa_gym.datasets.store import EpisodeStore
-from vjepa_gym.datasets.trajectory import read_rows
+from vjepa_gym.datasets.caching.cache import open_cache
+from vjepa_gym.datasets.caching.room import PACKINGS
+from vjepa_gym.datasets.droid.episodes import ON_DEFECT, DroidEpisodes
+from vjepa_gym.datasets.droid.kinds import Defect, DefectError
+from vjepa_gym.datasets.droid.layout import CAMERAS, open_folder
+from vjepa_gym.datasets.droid.trajectory import read_rows
+from vjepa_gym.datasets.lerobot.conversion import read_lerobot, write_lerobot
+from vjepa_gym.datasets.lerobot.parquet import require_pyarrow
+from vjepa_gym.datasets.robomimic.export import SIZE as ROBOMIMIC_SIZE
+from vjepa_gym.datasets.robomimic.export import write_robomimic
+from vjepa_gym.datasets.storage.disk import told_if_full
+from vjepa_gym.datasets.storage.store import EpisodeStore
 from vjepa_gym.errors import DatasetError, UnknownNameError
-from vjepa_gym.experiments.convert_places import (
+from vjepa_gym.experiments.convert.places import (
     beside,
     bytes_at,
     check_room,

@@ -14,8 +14,8 @@ import gymnasium as gym
 import imageio.v3 as iio
 import numpy as np
 
-from vjepa_gym.datasets import droid
-from vjepa_gym.datasets.store import EpisodeStore
+from vjepa_gym.datasets.droid import writing as droid
+from vjepa_gym.datasets.storage.store import EpisodeStore
 from vjepa_gym.errors import GoalError, UnknownNameError
 from vjepa_gym.experiments.keyboard import Drivable, Status, drive
 from vjepa_gym.experiments.settings import EnvConfig
