@@ -102,3 +102,11 @@ def test_the_kind_of_number_and_the_arguments_are_kept(function):
     assert function(first, second).dtype == np.float32
     np.testing.assert_array_equal(first, np.full(7, 0.1, np.float32))
     np.testing.assert_array_equal(second, np.full(7, 0.2, np.float32))
+
+
+def test_displacements_are_the_differences_of_neighbours():
+    rng = np.random.default_rng(3)
+    poses = rng.normal(size=(9, 7)).astype(np.float32)
+    poses[4, 3:6] = [0.1, np.pi / 2, 0.3]  # where roll and yaw turn about the same axis
+    found = kinematics.displacements(poses)
+    np.testing.assert_array_equal(found, kinematics.difference(poses[:-1], poses[1:]))

@@ -30,13 +30,12 @@ def euler_angles(rotation: Float[np.ndarray, "*n 3 3"]) -> Float[np.ndarray, "*n
     r = rotation
     level = np.hypot(r[..., 0, 0], r[..., 1, 0])
     pitch = np.arctan2(-r[..., 2, 0], level)
+    roll = np.arctan2(r[..., 2, 1], r[..., 2, 2])
+    yaw = np.arctan2(r[..., 1, 0], r[..., 0, 0])
     locked = level < 1e-6
-    roll = np.where(
-        locked,
-        np.arctan2(-r[..., 1, 2], r[..., 1, 1]),
-        np.arctan2(r[..., 2, 1], r[..., 2, 2]),
-    )
-    yaw = np.where(locked, 0.0, np.arctan2(r[..., 1, 0], r[..., 0, 0]))
+    if locked.any():
+        roll = np.where(locked, np.arctan2(-r[..., 1, 2], r[..., 1, 1]), roll)
+        yaw = np.where(locked, 0.0, yaw)
     return np.stack([roll, pitch, yaw], -1).astype(rotation.dtype)
 
 
@@ -63,3 +62,11 @@ def difference(
     )
     action[..., ROTATION] = euler_angles(turned)
     return action.astype(start.dtype)
+
+
+def displacements(poses: Float[np.ndarray, "rows 7"]) -> Float[np.ndarray, "steps 7"]:
+    """Return the action from each pose to the next: `difference(poses[:-1], poses[1:])`."""
+    actions = np.asarray(poses[1:] - poses[:-1])
+    rotations = rotation_matrix(poses[:, ROTATION].astype(np.float64))
+    actions[:, ROTATION] = euler_angles(rotations[1:] @ np.swapaxes(rotations[:-1], 1, 2))
+    return actions.astype(poses.dtype)

@@ -223,3 +223,15 @@ def test_an_episode_of_one_row_is_one(tmp_path):
     (read,) = DroidEpisodes(tmp_path / "set")
     assert len(read) == 0
     assert read.poses.shape == (1, 7)
+
+
+def test_an_episode_that_lost_its_rows_is_not_missed(foreign, tmp_path):
+    shutil.copytree(foreign, foreign.with_name("whole"))
+    (foreign / "trajectory.h5").unlink()
+    kept = DroidEpisodes(tmp_path / "droid", on_defect="skip")
+    assert len(kept) == 1
+    assert [one.kind for one in kept.defects[foreign]] == ["missing_file"]
+    refusing = DroidEpisodes(tmp_path / "droid")
+    assert len(refusing) == 2
+    with pytest.raises(DefectError, match=r"trajectory\.h5: not found"):
+        refusing[refusing.folders.index(foreign)]

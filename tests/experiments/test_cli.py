@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import resource
 import subprocess
@@ -73,6 +74,22 @@ def test_every_key_of_a_job_is_explained(job, capsys):
         assert lines[index + 1].startswith("      "), lines[index]
 
 
+@pytest.mark.parametrize(
+    ("job", "usage"),
+    [
+        ("collect", "[root] [key=value ...]"),
+        ("audit", "[root] [--checksums] [key=value ...]"),
+        ("convert", "[source] [target] [key=value ...]"),
+        ("benchmark", "[what] [key=value ...]"),
+        ("gates", "[key=value ...]"),
+        ("evaluate", "[group=option ...] [key=value ...]"),
+    ],
+)
+def test_help_shows_the_words_that_need_no_key(job, usage, capsys):
+    assert main([job, "--help"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"vjepa-gym {job} {usage}"
+
+
 # What is composed.
 
 
@@ -88,6 +105,27 @@ def test_any_field_can_be_set(runs):
     assert main(["pretrain", *words]) == 0
     job = runs[0].job
     assert (job.model.encoder.depth, job.training.steps, job.training.ema_end) == (2, 7, 1.0)
+
+
+@pytest.mark.parametrize("job", ["collect", "audit"])
+def test_a_word_without_a_key_is_the_root(runs, job):
+    assert main([job, "data/x4", "job.workers=3"]) == 0
+    assert (runs[0].job.root, runs[0].job.workers) == ("data/x4", 3)
+
+
+def test_the_value_of_a_flag_is_not_taken_for_the_root(runs, capsys):
+    assert main(["collect", "--cfg", "job", "data/x4"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["job"]["root"] == "data/x4"
+    assert runs == []
+
+
+@pytest.mark.parametrize("word", ["env.options.subgoals=false", "env.options={subgoals:false}"])
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+def test_options_of_an_environment_need_no_plus(runs, tmp_path, word, plus):
+    assert main(["evaluate", plus + word]) == 0
+    assert runs[0].env.options == {"subgoals": False}
+    (command,) = tmp_path.glob("runs/evaluate/*/command.txt")
+    assert word in command.read_text()
 
 
 def test_a_preset_fills_a_key_and_what_is_set_besides_wins(runs):
@@ -143,6 +181,17 @@ def test_a_run_can_be_repeated_from_what_it_notes_down(runs, tmp_path):
     assert command == "vjepa-gym pretrain job.training=debug 'job.data=some data'\n"
 
 
+@pytest.mark.parametrize("job", JOBS)
+def test_what_is_noted_down_is_what_is_run(runs, tmp_path, job):
+    assert main([job]) == 0
+    (config,) = tmp_path.glob("runs/*/*/config.yaml")
+    noted = yaml.safe_load(config.read_text())
+    for field in dataclasses.fields(runs[0].job):
+        value = getattr(runs[0].job, field.name)
+        if isinstance(value, str | int | float | list | dict | None):
+            assert noted["job"][field.name] == value
+
+
 # Mistakes.
 
 
@@ -160,7 +209,20 @@ def test_a_run_can_be_repeated_from_what_it_notes_down(runs, tmp_path):
         (["pretrain", "job.model.encoder.rope=x"], "expected one of [released, interleaved]"),
         (["pretrain", "job.training.steps=0"], "steps must be positive, got 0"),
         (["gates", "agent.energy=l3"], "Unknown energy 'l3'. Available: "),
-        (["collect", "job.mix.wild=1"], "job.mix has no wild yet; +job.mix.wild=... adds it."),
+        (["collect", "job.mix.wild=1"], "Unknown behaviour 'wild'. Available: idle, noisy"),
+        (["collect", "job.labs={tset:1}"], "Unknown lab 'tset'. Did you mean 'test'?"),
+        (["collect", "job.tasks.raech=1"], "Unknown task 'raech'. Did you mean 'reach'?"),
+        (["collect", "job.tasks={foo/Bar-v0:1}"], "vjepa_gym/FrankaReach-v0"),
+        (["collect", "job.mix=3"], "job.mix: Cannot assign int to Dict"),
+        (["collect", "job.record_hz=1000"], "at most 500 rows a second"),
+        (["collect", "job.prest=small"], "Did you mean 'job.preset'? Available: job.cameras,"),
+        (["collect", "preset=small"], "Unknown key 'preset'. Did you mean 'job.preset'?"),
+        (["collect", "episods=3"], "Unknown key 'episods'. Did you mean 'job.episodes'?"),
+        (["pretrain", "training.steps=3"], "Unknown key 'training'. Did you mean 'job.training'?"),
+        (["collect", "job.cameras=left"], "job.cameras takes a list: job.cameras=[left]"),
+        (["audit", "a", "job.root=b"], "job.root is given twice: as 'a' and as 'job.root=b'."),
+        (["audit", "job.root=b", "a"], "job.root is given twice: as 'a' and as 'job.root=b'."),
+        (["audit", "--checksums", "job.checksums=false"], "job.checksums is given twice"),
         (["pretrain", "folder"], "'folder'"),
         (["job=nothing"], "Unknown option of job 'nothing'."),
         (["agent=planning"], "You must specify 'job'"),
@@ -215,3 +277,7 @@ def test_an_interruption_is_no_traceback(runs, monkeypatch, capsys):
     monkeypatch.setattr(launch, "run", interrupt)
     assert main(["gates"]) == 130
     assert said(capsys) == "vjepa-gym: interrupted."
+    for words in (["collect"], ["job=train"]):
+        assert main(words) == 130
+        answer = "vjepa-gym: interrupted; what is done is kept, and the same words go on."
+        assert said(capsys) == answer

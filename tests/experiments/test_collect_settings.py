@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,12 @@ from vjepa_gym.errors import DatasetError, UnknownNameError  # noqa: E402
 from vjepa_gym.experiments import launch  # noqa: E402
 from vjepa_gym.experiments.cli import main  # noqa: E402
 from vjepa_gym.experiments.collect import folder as collect_folder  # noqa: E402
-from vjepa_gym.experiments.collect.config import CollectConfig, Draw, draw  # noqa: E402
+from vjepa_gym.experiments.collect.config import (  # noqa: E402
+    MAX_RECORD_HZ,
+    CollectConfig,
+    Draw,
+    draw,
+)
 from vjepa_gym.experiments.collect.folder import (  # noqa: E402
     check_root,
     guess_size,
@@ -26,6 +32,7 @@ from vjepa_gym.experiments.collect.folder import (  # noqa: E402
 )
 from vjepa_gym.experiments.collect.presets import COLLECTIONS  # noqa: E402
 from vjepa_gym.experiments.jobs.collect import run_collect  # noqa: E402
+from vjepa_gym.sim.world import World  # noqa: E402
 
 
 def config(root: Path, **changes) -> CollectConfig:
@@ -86,14 +93,20 @@ def test_labs_are_drawn_as_often_as_is_said_and_change_nothing_else():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"labs": {}}, "labs needs an entry of positive weight"),
+        ({"labs": {"train": 0.0}}, "labs needs an entry of positive weight"),
         ({"cameras": ["lefd"]}, "Did you mean 'left'"),
         ({"cameras": ["right"]}, "left among them"),
         ({"cameras": ["left", "left"]}, "different ones"),
         ({"image_size": [180]}, "height and width"),
         ({"image_size": "big"}, "image_size must be"),
         ({"image_size": [181, 320]}, "even image_size, got 181 x 320 px"),
+        ({"labs": {"tset": 1.0}}, "Unknown lab 'tset'. Did you mean 'test'"),
+        ({"mix": {"scripted": 1.0, "wild": 1.0}}, "Unknown behaviour 'wild'.*idle, noisy"),
+        ({"tasks": {"flip": 1.0}}, "Unknown task 'flip'.*pick_place_box, .*reach"),
+        ({"tasks": {"foo/Bar-v0": 1.0}}, "Unknown environment 'foo/Bar-v0'"),
         ({"record_hz": 0.0}, "record_hz must be positive or null"),
+        ({"record_hz": 501.0}, "at most 500 rows a second.* got 501"),
+        ({"record_hz": float("nan")}, "record_hz must be positive or null"),
         ({"header": "droid"}, "droid60, physical"),
         ({"header": "droid60"}, "needs record_hz=15, got None"),
         ({"header": "droid60", "record_hz": 10.0}, "needs record_hz=15, got 10"),
@@ -103,6 +116,20 @@ def test_labs_are_drawn_as_often_as_is_said_and_change_nothing_else():
 def test_impossible_settings_are_refused(wrong, message):
     with pytest.raises((ValueError, UnknownNameError), match=message):
         CollectConfig(**wrong)
+
+
+def test_a_row_a_step_is_the_most_that_can_be_recorded():
+    assert CollectConfig(record_hz=MAX_RECORD_HZ).record_hz == 500.0
+    with closing(World()) as world:
+        assert 1.0 / world.model.opt.timestep == pytest.approx(MAX_RECORD_HZ)
+
+
+def test_episodes_too_short_for_the_public_loader_are_warned_of():
+    (warning,) = CollectConfig(header="droid60", record_hz=15.0).warnings()
+    assert "121 rows" in warning
+    assert "24 moves have about 82; job.steps=48" in warning
+    assert CollectConfig(header="droid60", record_hz=15.0, steps=48).warnings() == []
+    assert CollectConfig(record_hz=15.0).warnings() == []
 
 
 def test_equal_settings_are_said_alike():

@@ -238,6 +238,7 @@ MISTAKES = [
     ("full/mine.txt", "", {}, "expected a dataset's folder, found a file"),
     ("set", "set", {}, "is the source itself"),
     ("set", "set/SIM/new", {}, "lies within the source"),
+    ("lerobot", "set/SIM/new", {"to": "droid"}, "lies within the dataset"),
     ("set", "full", {}, "full: is not empty"),
     ("lerobot", "full", {"to": "droid"}, "full: is not empty"),
     ("set", "full/mine.txt", {}, "is a file, and a folder is to be made"),

@@ -5,7 +5,7 @@ Nothing heavy is imported before it is known that something is to be run, so tha
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from vjepa_gym.errors import UnknownNameError, VJEPAGymError
@@ -24,10 +24,17 @@ JOBS = {
 }
 """What can be run, and what one gets from it."""
 
-POSITIONAL = {"benchmark": ("what",), "audit": ("root",), "convert": ("source", "target")}
+POSITIONAL = {
+    "collect": ("root",),
+    "audit": ("root",),
+    "convert": ("source", "target"),
+    "benchmark": ("what",),
+}
 """The keys of a job that words without a key stand for, in this order."""
 FLAGS = {"audit": ("checksums",)}
 """The keys of a job that are switched on by `--<key>`."""
+RESUMES = ("collect", "pretrain", "train")
+"""The jobs that go on where they were stopped."""
 
 HELP = """\
 vjepa-gym <job> [group=option ...] [key=value ...]
@@ -37,7 +44,7 @@ Jobs
 
 Examples
   vjepa-gym demo
-  vjepa-gym collect job.root=data/mine job.episodes=500
+  vjepa-gym collect data/mine job.episodes=500
   vjepa-gym audit data/mine --checksums
   vjepa-gym evaluate agent=planning agent.planner=fast world_model=tiny
   vjepa-gym evaluate agent=expert env=pick_place_cup env.lab=test
@@ -51,6 +58,8 @@ Each run writes its configuration and the version of the code to runs/<job>/<dat
 
 MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
 HELP_WORDS = ("-h", "--help", "help")
+CONFIG_FLAGS = ("-c", "--cfg")
+"""The flags that the next word belongs to."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,8 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"vjepa-gym: {error}", file=sys.stderr)
         return FAILURE
     except KeyboardInterrupt:
-        print("vjepa-gym: interrupted.", file=sys.stderr)
+        kept = "; what is done is kept, and the same words go on" if _resumes(words) else ""
+        print(f"vjepa-gym: interrupted{kept}.", file=sys.stderr)
         return INTERRUPTED
+
+
+def _resumes(words: list[str]) -> bool:
+    return any(word.removeprefix("job=") in RESUMES for word in words[:1])
 
 
 def _run(words: list[str]) -> int:
@@ -111,14 +125,23 @@ def _job_and_overrides(words: list[str]) -> tuple[str | None, list[str]]:
 
 def _spelled_out(job: str, words: list[str]) -> list[str]:
     """Return `job.what=simulator` for the `simulator` of `vjepa-gym benchmark simulator`."""
-    keys, spelled = iter(POSITIONAL.get(job, ())), []
+    keys, spelled, before = iter(POSITIONAL.get(job, ())), [], ""
+    named = {word.partition("=")[0].lstrip("+~"): word for word in words if "=" in word}
     for word in words:
-        flag = word.removeprefix("--")
-        if flag != word and flag in FLAGS.get(job, ()):
-            spelled.append(f"job.{flag}=true")
-        elif word.startswith("-") or "=" in word or word in HELP_WORDS:
-            spelled.append(word)
-        else:
-            key = next(keys, None)
-            spelled.append(word if key is None else f"job.{key}={word}")
+        key, value = None, word
+        if word.startswith("--") and word[2:] in FLAGS.get(job, ()):
+            key, value = word[2:], "true"
+        elif not (word.startswith("-") or "=" in word or word in HELP_WORDS):
+            key = None if before in CONFIG_FLAGS else next(keys, None)
+        if key is not None:
+            _check_once(f"job.{key}", word, named)
+        spelled.append(word if key is None else f"job.{key}={value}")
+        before = word
     return spelled
+
+
+def _check_once(key: str, word: str, named: Mapping[str, str]) -> None:
+    if key in named:
+        from vjepa_gym.experiments.mistakes import UsageError
+
+        raise UsageError(f"{key} is given twice: as {word!r} and as {named[key]!r}.")

@@ -3,8 +3,8 @@
 Plain dataclasses, each beside what it configures; only `register` knows Hydra.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any
 
@@ -104,6 +104,41 @@ def typed_key(group: str) -> str:
     """Return what a user types for a group of Hydra's: the inverse of `preset_group`."""
     parts = group.split("/")
     return ".".join(parts[2:]) if parts[0] == "presets" else group
+
+
+def job_of(overrides: Iterable[str]) -> str:
+    """Return which job Hydra's overrides name, or nothing."""
+    return next((word[4:] for word in overrides if word.startswith("job=")), "")
+
+
+def job_keys(job: str) -> list[str]:
+    """Return what may be set of a job: its fields, and its presets if it has any; none if unknown.
+
+    They are as typed: `job.root`.
+    """
+    node = GROUPS["job"].get(job)
+    names = [f"job.{field.name}" for field in fields(node)] if node is not None else []
+    return [*names, *([WHOLE] if job in WHOLE_PRESETS else [])]
+
+
+@cache
+def mapping_keys(job: str) -> frozenset[str]:
+    """Return the keys of a job and of the other groups whose values are mappings: `job.mix`."""
+    nodes = [("job", GROUPS["job"][job])] if job in GROUPS["job"] else []
+    nodes += [(name, node) for name in GROUPS if name != "job" for node in GROUPS[name].values()]
+    found: set[str] = set()
+    for prefix, node in nodes:
+        found.update(_mappings(prefix, node() if isinstance(node, type) else node))
+    return frozenset(found)
+
+
+def _mappings(prefix: str, config: Any) -> Iterator[str]:
+    for field in fields(config):
+        key, value = f"{prefix}.{field.name}", getattr(config, field.name)
+        if is_dataclass(value):
+            yield from _mappings(key, value)
+        elif isinstance(value, dict):
+            yield key
 
 
 @cache

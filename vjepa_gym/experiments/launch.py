@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import hydra
@@ -18,6 +18,8 @@ from vjepa_gym.experiments.config import (
     WHOLE,
     WHOLE_PRESETS,
     ExperimentConfig,
+    job_of,
+    mapping_keys,
     preset_group,
     register,
     typed_key,
@@ -50,11 +52,11 @@ def launch(overrides: list[str]) -> int:
     # Errors come to us, rather than to Hydra's own printer, which ends the process.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Hydra reads its words from here only.
-    sys.argv[1:] = flags_first(with_presets(overrides))
+    sys.argv[1:] = flags_first(with_mappings(with_presets(overrides)))
     try:
         hydra.main(version_base="1.3", config_path="presets", config_name="experiment")(task)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise explain(error) from error
+        raise explain(error, overrides) from error
     if len(failures) == 1:
         raise failures[0]
     for failure in failures:
@@ -67,13 +69,30 @@ def with_presets(overrides: list[str]) -> list[str]:
 
     Hydra calls what fills a key from a file or a preset a group, and has it appended with a plus.
     """
-    job = next((word[4:] for word in overrides if word.startswith("job=")), "")
+    job = job_of(overrides)
     keys = {*PRESETS.get(job, {}), *([WHOLE] if job in WHOLE_PRESETS else [])}
     words = []
     for word in overrides:
         key, equals, value = word.partition("=")
         words.append(f"+{preset_group(job, key)}={value}" if equals and key in keys else word)
     return words
+
+
+def with_mappings(overrides: list[str]) -> list[str]:
+    """Return overrides in which `job.labs.test=1` is said as Hydra has it said.
+
+    Without two pluses Hydra sets only those keys of a mapping that its default has.
+    """
+    keys = mapping_keys(job_of(overrides))
+    words = []
+    for word in overrides:
+        key, equals, _ = word.partition("=")
+        words.append(f"++{word}" if equals and _is_within(key, keys) else word)
+    return words
+
+
+def _is_within(key: str, keys: Collection[str]) -> bool:
+    return any(key == above or key.startswith(f"{above}.") for above in keys)
 
 
 def flags_first(words: list[str]) -> list[str]:
@@ -87,14 +106,19 @@ def flags_first(words: list[str]) -> list[str]:
 
 
 def as_typed(overrides: Sequence[str]) -> list[str]:
-    """Return the words that a user types for Hydra's overrides: the inverse of `with_presets`."""
-    words = []
+    """Return the words that a user types for Hydra's overrides.
+
+    The inverse of `with_presets` and `with_mappings`.
+    """
+    words, mappings = [], mapping_keys(job_of(overrides))
     for override in overrides:
         key, _, value = override.partition("=")
         if key == "job":
             words.append(value)
         elif key.startswith("+presets/"):
             words.append(f"{typed_key(key[1:])}={value}")
+        elif key.startswith("++") and _is_within(key[2:], mappings):
+            words.append(override[2:])
         else:
             words.append(override)
     return words
@@ -108,7 +132,8 @@ def _run_one(config: DictConfig) -> None:
     except VJEPAGymError:
         folder.rmdir()  # Hydra made it for a run that will not be
         raise
-    note_down(config, folder, as_typed(settings.overrides.task))
+    # As it was checked: what a key means by its default is filled in.
+    note_down(OmegaConf.structured(experiment), folder, as_typed(settings.overrides.task))
     with log_to(folder):
         run(experiment, folder)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
+from vjepa_gym.experiments.cli import FLAGS, POSITIONAL
 from vjepa_gym.experiments.config import GROUPS, PRESETS, WHOLE, WHOLE_PRESETS
 
 WIDTH = 100
@@ -17,7 +18,7 @@ WITH_GROUPS = ("evaluate", "goal")
 
 def describe_job(job: str, line: str) -> str:
     """Return what `vjepa-gym <job> --help` shows."""
-    said = [f"vjepa-gym {job} [group=option ...] [key=value ...]", "", f"Will {line}.", ""]
+    said = [usage(job), "", f"Will {line}.", ""]
     said += _keys("job", GROUPS["job"][job])
     if job in WITH_GROUPS:
         for group, options in GROUPS.items():
@@ -28,6 +29,14 @@ def describe_job(job: str, line: str) -> str:
     if job in WHOLE_PRESETS:
         said += _whole_presets(WHOLE_PRESETS[job])
     return "\n".join(said)
+
+
+def usage(job: str) -> str:
+    """Return which words a job takes: `vjepa-gym audit [root] [--checksums] [key=value ...]`."""
+    words = [f"[{key}]" for key in POSITIONAL.get(job, ())]
+    words += [f"[--{key}]" for key in FLAGS.get(job, ())]
+    words += ["[group=option ...]"] if job in WITH_GROUPS else []
+    return " ".join(["vjepa-gym", job, *words, "[key=value ...]"])
 
 
 def _whole_presets(presets: Mapping[str, Callable[[], Mapping[str, Any]]]) -> list[str]:

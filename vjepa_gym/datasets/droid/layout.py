@@ -18,6 +18,8 @@ from vjepa_gym.errors import DatasetError
 
 CAMERAS = ("left", "right", "wrist")
 """What DROID calls its three views."""
+TELLING = ("trajectory.h5", "metadata_*.json")
+"""A folder with either is meant to be an episode."""
 VIDEO_PATH = re.compile(r"(?:.*/)?recordings/MP4/([^./\s]+)\.mp4")
 """Public loaders cut a serial number with a dot off there."""
 
@@ -57,8 +59,11 @@ class DroidFolder:
 
 
 def find_folders(root: Path) -> list[Path]:
-    """Return every folder below `root` that has a `trajectory.h5`, sorted."""
-    return sorted(path.parent for path in root.rglob("trajectory.h5"))
+    """Return every folder below `root` that is meant to be an episode, sorted.
+
+    One of its description and its rows tells, so that an episode that lost the other is not missed.
+    """
+    return sorted({path.parent for name in TELLING for path in root.rglob(name)})
 
 
 def open_folder(path: Path) -> DroidFolder:

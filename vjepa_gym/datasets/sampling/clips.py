@@ -83,6 +83,7 @@ class Clips:
             )
         self._source, self.frames, self.fps, self.stride = source, frames, fps, stride
         self._per_episode, self.seed = per_episode, seed
+        self._steps = (stride or 1) * np.arange(frames)
         if fps is not None:
             self.tolerance = TOLERANCE / fps if tolerance is None else tolerance
             self._starts = timed_starts(
@@ -92,7 +93,8 @@ class Clips:
             self._starts = _strided_starts(source.offsets, frames, stride or 1)
         episodes = np.searchsorted(source.offsets, self._starts, side="right") - 1
         offering, first = np.unique(episodes, return_index=True)
-        self._offering, self._first = offering, np.append(first, len(episodes))
+        self._offering, self._ends = offering, (first, np.append(first[1:], len(episodes)))
+        self._drawn: tuple[int, np.ndarray, np.ndarray] | None = None
 
     @property
     def source(self) -> ClipSource:
@@ -135,15 +137,15 @@ class Clips:
         episode = int(np.searchsorted(source.offsets, start, side="right")) - 1
         first, end = int(source.offsets[episode]), int(source.offsets[episode + 1])
         if self.fps is None:
-            rows = start - first + (self.stride or 1) * np.arange(self.frames)
+            rows = start - first + self._steps
         else:
             times = np.asarray(source.times[first:end])
-            rows = nearest(times, times[start - first] + np.arange(self.frames) / self.fps)
+            rows = nearest(times, times[start - first] + self._steps / self.fps)
         poses = np.asarray(source.poses[first + rows])
         return Clip(
             images=source.read(episode, rows, view),
             poses=poses,
-            actions=kinematics.difference(poses[:-1], poses[1:]),
+            actions=kinematics.displacements(poses),
             times=np.asarray(source.times[first + rows]),
             episode=episode,
             rows=rows,
@@ -152,14 +154,21 @@ class Clips:
 
     def _draw(self, epoch: int, i: int) -> tuple[int, str]:
         """Return the row at which a clip begins, and whose view it is."""
-        views = self._source.views
-        if self._per_episode is None and len(views) == 1:
-            return int(self._starts[i]), views[0]
-        rng = np.random.default_rng([self.seed, epoch, i])
+        if self._drawn is None or self._drawn[0] != epoch:
+            self._drawn = epoch, *self._draw_epoch(epoch)
+        _, starts, views = self._drawn
+        return int(starts[i]), self._source.views[int(views[i])]
+
+    def _draw_epoch(
+        self, epoch: int
+    ) -> tuple[Int64[np.ndarray, " clips"], Int64[np.ndarray, " clips"]]:
+        """Return where each clip of an epoch begins, and the number of its view."""
+        rng = np.random.default_rng([self.seed, epoch])
+        starts = self._starts
         if self._per_episode is not None:
-            which = i // self._per_episode
-            i = int(rng.integers(self._first[which], self._first[which + 1]))
-        return int(self._starts[i]), views[int(rng.integers(len(views)))]
+            first, last = (np.repeat(end, self._per_episode) for end in self._ends)
+            starts = starts[rng.integers(first, last)]
+        return starts, rng.integers(len(self._source.views), size=len(starts))
 
 
 def _strided_starts(

@@ -6,15 +6,17 @@ from dataclasses import asdict, dataclass
 from vjepa_gym.datasets.droid.defects import KINDS, NOTES
 
 ERROR, NOTE = "error", "note"
+NO_TRAJECTORY = "no_trajectory"
 
 OF_THE_AUDIT: Mapping[str, str] = {
     "crash": "the process that reads the episode dies of it",
     "timeout": "reading the episode does not end in time",
     "undescribed": "what the episode contains cannot be told",
     "empty": "there is no episode at all",
-    "no_trajectory": "a folder has videos or a description, but no trajectory.h5",
+    NO_TRAJECTORY: "a folder has videos or a description, but no trajectory.h5",
     "unreadable_folder": "a folder may not be listed",
     "unreadable_list": "a list of episodes cannot be read",
+    "moved": "a list names another root, as if the dataset had been copied or moved",
     "listed_twice": "a list names an episode more than once",
     "listed_not_there": "a list names an episode that is not there",
     "there_not_listed": "an episode is missing in a list",
@@ -29,7 +31,7 @@ OF_THE_AUDIT: Mapping[str, str] = {
 """Kinds of findings beyond `datasets.defects.KINDS`, and what they mean."""
 MEANINGS: Mapping[str, str] = {**KINDS, **OF_THE_AUDIT}
 """All kinds of findings, and what they mean."""
-HARMLESS = NOTES | {"unfinished", "being_written", "set_aside", "belongs_to_nothing"}
+HARMLESS = NOTES | {"moved", "unfinished", "being_written", "set_aside", "belongs_to_nothing"}
 """Kinds that leave every episode usable; all others are errors."""
 
 

@@ -2,15 +2,17 @@
 
 import csv
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vjepa_gym.experiments.audit.advice import INDEX, recovery
 from vjepa_gym.experiments.audit.tree import Tree
 
-INDEX, PATHS = "index.jsonl", "droid_paths.csv"
+PATHS = "droid_paths.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,7 @@ def check_lists(tree: Tree) -> dict[Path, Listed]:
     if (tree.root / INDEX).is_file():
         _compare(tree, tree.root / INDEX, index)
     if (tree.root / PATHS).is_file():
-        _compare(tree, tree.root / PATHS, list(_paths(tree)))
+        _compare(tree, tree.root / PATHS, _where_it_lies(tree, list(_paths(tree))))
     return {listed.folder.resolve(): listed for listed in index}
 
 
@@ -52,6 +54,34 @@ def _compare(tree: Tree, file: Path, entries: list[Listed]) -> None:
     for folder, name in there.items():
         if folder not in counts:
             tree.note("there_not_listed", name, f"missing in {file.name}")
+
+
+def _where_it_lies(tree: Tree, entries: list[Listed]) -> list[Listed]:
+    """Return what `droid_paths.csv` says as if it named this root, if all of it names another."""
+    there = {folder.resolve() for folder in tree.episodes}
+    if not entries or any(listed.folder.resolve() in there for listed in entries):
+        return entries
+    folders = [listed.folder.absolute() for listed in entries]
+    shared = Path(os.path.commonpath(folders))
+    best, named, found = 0, shared, entries
+    for root in (shared, *shared.parents):
+        here = [tree.root / folder.relative_to(root) for folder in folders]
+        count = sum(folder.resolve() in there for folder in here)
+        if count > best:
+            best, named = count, root
+            found = [Listed(folder=folder, claims={}) for folder in here]
+    if best:
+        tree.note("moved", tree.root / PATHS, _moved(tree.root, named))
+    return found
+
+
+def _moved(root: Path, named: Path) -> str:
+    reads = "read the episodes there" if named.is_dir() else "find none"
+    if (root / INDEX).is_file():
+        cure = f"{recovery(root)} writes the lists anew"
+    else:
+        cure = f"put {root.absolute()} in its place"
+    return f"every line names an episode below {named}, where public loaders would {reads}; {cure}"
 
 
 def _index(tree: Tree) -> Iterator[Listed]:

@@ -47,7 +47,7 @@ def _headline(audit: Audit) -> str:
     return (
         f"<b>{escape(verdict[0].upper() + verdict[1:])}.</b> The {checked} were checked in "
         f"{duration(audit.seconds)}; what follows is about the {audit.statistics.episodes:,} "
-        "episodes that can be described."
+        "episodes that can be read."
     )
 
 
@@ -56,9 +56,9 @@ def _cards(audit: Audit) -> str:
     whole = audit.episodes - audit.broken
     figures = [
         (f"{whole:,} of {audit.episodes:,}", "episodes without an error"),
-        (f"{there.rows:,}", "rows"),
+        (f"{there.rows:,}", f"rows in the {there.episodes:,} episodes that can be read"),
         (duration(there.seconds), "of true time"),
-        (f"{outcome.successes:,} of {outcome.episodes:,}", "episodes succeeded"),
+        (f"{outcome.successes:,} of {outcome.episodes:,}", "that can be read succeeded"),
         (size(there.size), "on disk"),
         (size(there.size // max(1, there.episodes)), "an episode"),
     ]
@@ -73,11 +73,17 @@ def _findings(audit: Audit) -> str:
             f"{escape(kind)}<small>{escape(MEANINGS.get(kind, ''))}</small>",
             f'<span class="{found[0].severity}">{found[0].severity}</span>',
             f"{len({one.path for one in found}):,}",
-            _listed(found),
+            _common(audit, found) if audit.concerns_most(kind) else _listed(found),
         ]
         for kind, found in audit.by_kind().items()
     ]
-    return _table(["kind", "severity", "places", "where"], rows)
+    told = "".join(f"<p class='advice'>{escape(sentence)}</p>" for sentence in audit.advice)
+    return _table(["kind", "severity", "places", "where"], rows) + told
+
+
+def _common(audit: Audit, found: Sequence[Finding]) -> str:
+    places = len({one.path for one in found})
+    return f"{places:,} of {audit.episodes:,} episodes; each is in audit.json"
 
 
 def _listed(found: Sequence[Finding]) -> str:

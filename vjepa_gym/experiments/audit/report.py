@@ -1,7 +1,7 @@
 """What an audit leaves behind: a table in the terminal, everything in JSON, a page to look at."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE
@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vjepa_gym.experiments.audit.counts import Histogram
-from vjepa_gym.experiments.audit.findings import ERROR, NOTE
+from vjepa_gym.experiments.audit.findings import ERROR, MEANINGS, NOTE
 from vjepa_gym.experiments.audit.page import write_page
 from vjepa_gym.experiments.audit.result import Audit
 from vjepa_gym.experiments.audit.statistics import Header, Outcomes, Statistics, most_common, said
@@ -35,9 +35,33 @@ def show_audit(console: Console, audit: Audit, folder: Path) -> None:
     console.print(data_table(audit))
     for severity, title in ((ERROR, "Errors"), (NOTE, "Notes")):
         if audit.count(severity):
-            console.print(findings_table(audit, severity, title))
+            _show_findings(console, audit, severity, title)
     for name, file in (("All ", JSON), ("Page", PAGE)):
         console.print(f"{name}  {(folder / file).resolve()}")
+
+
+def _show_findings(console: Console, audit: Audit, severity: str, title: str) -> None:
+    common = [kind for kind in audit.by_kind() if audit.concerns_most(kind)]
+    if severity == NOTE and common:
+        console.print(common_table(audit, common))
+    if any(found.severity == severity and found.kind not in common for found in audit.findings):
+        console.print(findings_table(audit, severity, title))
+    if severity == ERROR:
+        for sentence in audit.advice:
+            console.print(sentence)
+
+
+def common_table(audit: Audit, kinds: Sequence[str]) -> Table:
+    """Return the notes that most episodes have: a row for each kind, with what it means."""
+    table = _table("Notes on most episodes")
+    table.add_column("episodes", justify="right", no_wrap=True)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("what", overflow="fold", ratio=1)
+    groups = audit.by_kind()
+    for kind in kinds:
+        places = len({one.path for one in groups[kind]})
+        table.add_row(f"{places:,}", kind, MEANINGS[kind])
+    return table
 
 
 def findings_table(audit: Audit, severity: str, title: str) -> Table:
@@ -48,7 +72,7 @@ def findings_table(audit: Audit, severity: str, title: str) -> Table:
     table.add_column("for example", overflow="fold", ratio=1)
     for kind, found in audit.by_kind().items():
         first = found[0]
-        if first.severity != severity:
+        if first.severity != severity or audit.concerns_most(kind):
             continue
         # Text, because a path with brackets is no markup.
         example = Text(f"{first.path}\n{first.detail}")
@@ -84,10 +108,11 @@ def _lines(audit: Audit) -> Iterator[tuple[str, str]]:
     yield "episodes", f"{audit.episodes:,}, {whole:,} of them without an error"
     if not there.episodes:
         return
-    yield "rows", f"{there.rows:,}; {_spread(there.lengths, '', 'an episode')}"
+    read = f"the {there.episodes:,} that can be read"
+    yield "rows", f"{there.rows:,} in {read}; {_spread(there.lengths, '', 'an episode')}"
     yield "true time", duration(there.seconds)
     yield "files", f"{size(there.size)}, {size(there.size // there.episodes)} an episode"
-    yield "success", _outcome(there.outcome)
+    yield "success", f"{there.outcome.successes:,} of {read}"
     for title, groups in (("by task", there.tasks), ("by policy", there.policies)):
         for name, outcomes in most_common(groups, MOST_GROUPS).items():
             yield title, f"{_outcome(outcomes)}: {name}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vjepa_gym.datasets.droid.kinds import NOTES
 from vjepa_gym.experiments.audit.examples import Example
 from vjepa_gym.experiments.audit.findings import ERROR, MEANINGS, NOTE, Finding
 from vjepa_gym.experiments.audit.statistics import Statistics
@@ -20,9 +21,10 @@ class Audit:
     Attributes:
         root: The dataset.
         settings: How it was checked.
-        episodes: How many episodes there are.
+        episodes: How many episodes there are, with those that lack their trajectory.h5.
         broken: How many of them have an error.
         findings: What is wrong, sorted by path.
+        advice: How to mend damaged episodes, in sentences.
         statistics: What the data are like, of the episodes that can be described.
         examples: Episodes to look at.
         seconds: How long it took [s].
@@ -33,6 +35,7 @@ class Audit:
     episodes: int
     broken: int
     findings: Sequence[Finding]
+    advice: Sequence[str]
     statistics: Statistics
     examples: Sequence[Example]
     seconds: float
@@ -44,6 +47,11 @@ class Audit:
             groups[finding.kind].append(finding)
         order = sorted(groups, key=lambda kind: (groups[kind][0].severity, -len(groups[kind])))
         return {kind: groups[kind] for kind in order}
+
+    def concerns_most(self, kind: str) -> bool:
+        """Return whether a kind is a note that most episodes have, so that no example is needed."""
+        places = {finding.path for finding in self.findings if finding.kind == kind}
+        return kind in NOTES and len(places) > max(1, self.episodes // 2)
 
     def count(self, severity: str) -> int:
         """Return how many findings have a severity."""
@@ -79,6 +87,7 @@ class Audit:
                 }
                 for kind, findings in self.by_kind().items()
             },
+            "advice": list(self.advice),
             "findings": [finding.to_json() for finding in self.findings],
             "data": self.statistics.to_json(),
         }

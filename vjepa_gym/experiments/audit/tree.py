@@ -2,15 +2,18 @@
 
 import fcntl
 import os
+import shlex
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vjepa_gym.errors import DatasetError
-from vjepa_gym.experiments.audit.findings import Finding
+from vjepa_gym.experiments.audit.findings import NO_TRAJECTORY, Finding
 
-LISTS = frozenset({"index.jsonl", "droid_paths.csv", "collection.json"})
+OF_OURS = ("index.jsonl", "collection.json")
+"""Either tells a dataset of ours."""
+LISTS = frozenset({*OF_OURS, "droid_paths.csv"})
 """Files of ours in the root of a dataset."""
 READ_BY_PEOPLE = (".md", ".txt", "license")
 """How the names of files end, in lower case, that nobody wonders about."""
@@ -49,13 +52,14 @@ def walk_dataset(root: Path) -> Tree:
     """Look at the names of all files below `root`; none is read.
 
     Raises:
-        DatasetError: `root` is no folder.
+        DatasetError: `root` is no folder, or is not one dataset in DROID's layout.
     """
     if not root.is_dir():
         raise DatasetError(
             f"{root}: {'not a folder' if root.exists() else 'not found'}; expected the folder of a "
             "dataset in DROID's raw layout, or that of one of its episodes."
         )
+    _refuse_others(root)
     tree = Tree(root=root)
     stray = _walk(tree)
     tree.episodes.sort()
@@ -74,6 +78,23 @@ def walk_dataset(root: Path) -> Tree:
         tree.note(SPACE, root, f"{str(root.absolute())!r} has a blank")
     _look_beside(tree)
     return tree
+
+
+def _refuse_others(root: Path) -> None:
+    """Raise `DatasetError` for a dataset of LeRobot's, and for a folder of several datasets."""
+    if (root / "meta/info.json").is_file():
+        raise DatasetError(
+            f"{root}: is in LeRobot's format, and only DROID's raw layout can be audited; "
+            f"`vjepa-gym convert {shlex.quote(str(root))} job.to=droid` makes that of it."
+        )
+    if any((root / name).is_file() for name in LISTS):
+        return
+    datasets = sorted({path.parent.name for name in OF_OURS for path in root.glob(f"*/{name}")})
+    if len(datasets) > 1:
+        raise DatasetError(
+            f"{root}: holds several datasets, and one at a time can be audited: "
+            f"{', '.join(datasets)}."
+        )
 
 
 def _walk(tree: Tree) -> list[Path]:
@@ -120,7 +141,7 @@ def _should_be_one(tree: Tree, folder: Path, found: list[os.DirEntry[str]]) -> b
         or (entry.name.startswith("metadata_") and entry.name.endswith(".json"))
     ]
     if parts:
-        tree.note("no_trajectory", folder, f"there is {', '.join(parts[:3])}, but no trajectory.h5")
+        tree.note(NO_TRAJECTORY, folder, f"there is {', '.join(parts[:3])}, but no trajectory.h5")
     return bool(parts)
 
 

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from math import ceil
 from pathlib import Path
@@ -158,7 +159,8 @@ def _collect(
             episodes: list[Episode] = []
             taken = duration(lambda: episodes.append(_record(env, settings, seed + index)))  # noqa: B023
             record.append(taken)
-            write.append(duration(lambda: store.write(index, episodes[0])))  # noqa: B023
+            add = partial(store.write, index, header=settings.header)
+            write.append(duration(lambda: add(episodes[0])))  # noqa: B023
             lengths.append(float(episodes[0].times[-1]))
     sizes = [_sizes(store.folder(entry)) for entry in store.entries()]
     means = {part: fmean(size[part] for size in sizes) for part in sizes[0]}

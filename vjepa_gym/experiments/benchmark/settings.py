@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from vjepa_gym.datasets.droid.writing import HEADERS
 from vjepa_gym.envs import SHORT
 from vjepa_gym.errors import UnknownNameError
 from vjepa_gym.images import image_shape
@@ -20,7 +21,10 @@ class DataSettings:
     image_size: list[int] = field(default_factory=lambda: [180, 320])
     """Height and width of their three videos [px]; even numbers."""
     record_hz: float = 15.0
-    """Rows a second, also said by the videos' headers."""
+    """Rows a second."""
+    header: str = "physical"
+    """What the videos say of it: `physical`, or `droid60` as DROID's files, of which clips of the
+    same frames a second are four times as long; then take at least 36 steps."""
     frames: int = 8
     """Frames in a clip."""
     fps: float = 4.0
@@ -35,5 +39,7 @@ class DataSettings:
                 "episodes, steps, record_hz and fps must be positive and frames at least 2, got "
                 f"{self.episodes}, {self.steps}, {self.record_hz}, {self.fps} and {self.frames}"
             )
+        if self.header not in HEADERS:
+            raise UnknownNameError("header", self.header, HEADERS)
         if any(side % 2 for side in image_shape(self.image_size)):
             raise ValueError(f"image_size of videos must be even, got {self.image_size}")

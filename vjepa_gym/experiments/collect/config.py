@@ -1,20 +1,33 @@
 """What is collected, and what each episode is to be."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import gymnasium as gym
 import numpy as np
 
 from vjepa_gym.datasets.droid.layout import CAMERAS
 from vjepa_gym.datasets.droid.writing import HEADERS
-from vjepa_gym.envs import SHORT, check_id, full_id
+from vjepa_gym.envs import SHORT, check_id
 from vjepa_gym.envs.presets import PRESETS
 from vjepa_gym.errors import UnknownNameError
 from vjepa_gym.images import image_shape
 
 RUNNERS = ("local", "ray")
+
+
+LABS = ("train", "test")
+MAX_RECORD_HZ = 500.0
+"""A row a step of the physics."""
+VJEPA2_ROWS, ROWS_A_MOVE, ENOUGH_STEPS = 121, 3.4, 45
+"""How many rows the public V-JEPA 2 loader needs with header=droid60; how many a move has at 15 a
+second (68 to 88 were counted for 24 moves, 125 to 170 for 48); how many moves are surely enough."""
+
+
+def usual_mix() -> dict[str, float]:
+    """Return how often each behaviour moved the arm for the shipped model."""
+    return {"scripted": 0.35, "noisy": 0.25, "play": 0.2, "random": 0.18, "idle": 0.02}
 
 
 def all_tasks() -> dict[str, float]:
@@ -34,21 +47,13 @@ class CollectConfig:
     """Actions in each."""
     seed: int = 0
     """Everything random derives from this and from an episode's number."""
-    mix: dict[str, float] = field(
-        default_factory=lambda: {
-            "scripted": 0.35,
-            "noisy": 0.25,
-            "play": 0.2,
-            "random": 0.18,
-            "idle": 0.02,
-        }
-    )
-    """How often each behaviour is drawn; need not sum to one."""
-    tasks: dict[str, float] = field(default_factory=all_tasks)
+    mix: dict[str, float] = field(default_factory=dict)
+    """How often each behaviour is drawn; need not sum to one. What is given replaces the usual."""
+    tasks: dict[str, float] = field(default_factory=dict)
     """How often each task is drawn, by the name that `env=` has for it or by the registered name of
-    an environment; need not sum to one."""
-    labs: dict[str, float] = field(default_factory=lambda: {"train": 1.0})
-    """How often each lab is drawn; `test` is for testing."""
+    an environment; need not sum to one. What is given replaces the usual."""
+    labs: dict[str, float] = field(default_factory=dict)
+    """How often each lab is drawn, `train` unless told otherwise; `test` is for testing."""
     gripper: str = "panda"
     """`panda`, or `robotiq` for DROID's."""
     variation: str = "none"
@@ -75,8 +80,11 @@ class CollectConfig:
     """Whether to refuse what will not fit on the disk."""
 
     def __post_init__(self) -> None:
-        for name in self.tasks:
-            check_id(full_id(name))
+        # Filled in only now, so that Hydra has nothing to merge what is given with.
+        self.mix = self.mix or usual_mix()
+        self.tasks = self.tasks or all_tasks()
+        self.labs = self.labs or {"train": 1.0}
+        self._check_names()
         _check_choice("variation", self.variation, PRESETS)
         _check_choice("runner", self.runner, RUNNERS)
         _check_choice("header", self.header, HEADERS)
@@ -91,6 +99,18 @@ class CollectConfig:
                 raise ValueError(f"{name} needs an entry of positive weight, got {weights}")
         self._check_recording()
 
+    def _check_names(self) -> None:
+        for name in self.tasks:
+            _check_task(name)
+        for name in self.labs:
+            _check_choice("lab", name, LABS)
+        if not set(self.mix) <= set(usual_mix()):
+            # MuJoCo comes with it, and has no place in help.
+            from vjepa_gym.envs.behaviours import BEHAVIOURS
+
+            for name in self.mix:
+                _check_choice("behaviour", name, BEHAVIOURS)
+
     def _check_recording(self) -> None:
         for camera in self.cameras:
             _check_choice("camera", camera, CAMERAS)
@@ -99,13 +119,26 @@ class CollectConfig:
         height, width = image_shape(self.image_size)
         if height % 2 or width % 2:
             raise ValueError(f"videos need an even image_size, got {height} x {width} px")
-        if self.record_hz is not None and not 0 < self.record_hz < math.inf:
-            raise ValueError(f"record_hz must be positive or null, got {self.record_hz}")
+        if self.record_hz is not None and not 0 < self.record_hz <= MAX_RECORD_HZ:
+            raise ValueError(
+                f"record_hz must be positive or null and at most {MAX_RECORD_HZ:g} rows a second, "
+                f"one a step of the physics, got {self.record_hz:g}"
+            )
         if self.header == "droid60" and self.record_hz != 15:
             raise ValueError(
                 f"header=droid60 says of 15 rows a second what DROID's files say of theirs; it "
                 f"needs record_hz=15, got {self.record_hz}"
             )
+
+    def warnings(self) -> list[str]:
+        """Return sentences on what is possible and most likely not meant."""
+        if self.header != "droid60" or self.steps >= ENOUGH_STEPS:
+            return []
+        rows = round(self.steps * ROWS_A_MOVE)
+        return [
+            f"With header=droid60 the public V-JEPA 2 loader needs {VJEPA2_ROWS} rows an episode, "
+            f"and {self.steps} moves have about {rows}; job.steps=48 has enough."
+        ]
 
     def settings(self) -> dict[str, Any]:
         """Return what an episode depends on, as JSON values."""
@@ -124,6 +157,13 @@ class CollectConfig:
             "record_hz": self.record_hz,
             "header": self.header,
         }
+
+
+def _check_task(name: str) -> None:
+    if name not in SHORT and name not in gym.registry:
+        if "/" not in name and ":" not in name:
+            raise UnknownNameError("task", name, SHORT)
+        check_id(name)
 
 
 def _check_choice(kind: str, name: str, known: Iterable[str]) -> None:

@@ -85,6 +85,9 @@ def check_target(source: Path, target: Path, to: str) -> None:
             f"{target}: lies within the source, whose readers look through every folder below "
             f"it; {beside(source, to)} would do."
         )
+    for parent in there.parents:
+        if (parent / "index.jsonl").is_file() or (parent / "meta/info.json").is_file():
+            raise DatasetError(f"{target}: lies within the dataset {parent}; name another target.")
     if to == "robomimic":
         if target.is_dir():
             raise DatasetError(

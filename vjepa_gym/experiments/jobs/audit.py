@@ -10,10 +10,11 @@ from typing import Any, TypeAlias
 
 from vjepa_gym.datasets.droid.defects import ClipNeeds, Defect
 from vjepa_gym.errors import UnknownNameError, VJEPAGymError
+from vjepa_gym.experiments.audit.advice import INDEX, advice, recovery
 from vjepa_gym.experiments.audit.episode import Facts, Look, LookAtEpisode
 from vjepa_gym.experiments.audit.examples import Choice, Example, strips
-from vjepa_gym.experiments.audit.findings import ERROR
-from vjepa_gym.experiments.audit.lists import INDEX, Listed, check_lists
+from vjepa_gym.experiments.audit.findings import ERROR, NO_TRAJECTORY
+from vjepa_gym.experiments.audit.lists import Listed, check_lists
 from vjepa_gym.experiments.audit.result import Audit
 from vjepa_gym.experiments.audit.statistics import Statistics
 from vjepa_gym.experiments.audit.tree import SPACE, Tree
@@ -100,6 +101,7 @@ def run_audit(
     there = _Sum(config, tree, listed)
     workers = config.workers or cores()
     total = len(tree.episodes)
+    incomplete = {found.path for found in tree.findings if found.kind == NO_TRAJECTORY}
     if on_folder is not None:
         on_folder(0, total, 0)
     looks = in_watched_workers(look_at, tree.episodes, workers, config.timeout_s)
@@ -112,9 +114,10 @@ def run_audit(
     return Audit(
         root=tree.root,
         settings=asdict(config),
-        episodes=total,
-        broken=len(there.broken),
+        episodes=total + len(incomplete),
+        broken=len(there.broken) + len(incomplete),
         findings=sorted(tree.findings, key=lambda found: (found.path, found.kind, found.detail)),
+        advice=advice(tree),
         statistics=there.statistics,
         examples=_examples(config, tree, there.choice, workers),
         seconds=time.monotonic() - began,
@@ -173,8 +176,18 @@ class _Sum:
         for (kind, name), folders in self._names.items():
             first, *others = sorted(folders)
             for folder in others:
-                self._tree.note(kind, folder, f"{name}, as {self._tree.name(first)}")
+                self._tree.note(kind, folder, self._twice(kind, name, first))
                 self.broken.add(folder)
+
+    def _twice(self, kind: str, name: Any, first: Path) -> str:
+        there = self._tree.name(first)
+        if kind == "same_uuid":
+            return f"the uuid {name} is also that of {there}; remove one of the two"
+        root = self._tree.root
+        return (
+            f"the number {name} is also that of {there}; remove one of the two, or "
+            f"{recovery(root)} sets this one aside to {root.absolute()}.damaged"
+        )
 
 
 def _examples(config: AuditConfig, tree: Tree, choice: Choice, workers: int) -> list[Example]:
