@@ -10,7 +10,8 @@ import pytest
 from episodes import read_stamp, stamped_frame
 
 from vjepa_gym.datasets.droid.kinds import DefectError
-from vjepa_gym.datasets.video.mp4 import ENCODER, read_video, remux, scan_video, write_video
+from vjepa_gym.datasets.video.copying import remux
+from vjepa_gym.datasets.video.mp4 import ENCODER, read_video, scan_video, write_video
 from vjepa_gym.datasets.video.yuv import to_yuv420
 from vjepa_gym.errors import DatasetError
 

@@ -17,8 +17,9 @@ import pytest
 # The functions below are imported by name in worker processes.
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "datasets")]
 
-from audit_looks import defective, echo, fatal, seen, slowly  # noqa: E402
+from audit_looks import defective, echo, fatal, leaping, seen, slowly  # noqa: E402
 from episodes import make_episode  # noqa: E402
+from rich.console import Console  # noqa: E402
 
 from vjepa_gym.datasets.storage.staging import Staging  # noqa: E402
 from vjepa_gym.datasets.storage.store import EpisodeStore  # noqa: E402
@@ -28,7 +29,7 @@ from vjepa_gym.experiments.audit.counts import Histogram, Places  # noqa: E402
 from vjepa_gym.experiments.audit.episode import Facts, describe  # noqa: E402
 from vjepa_gym.experiments.audit.findings import HARMLESS, MEANINGS  # noqa: E402
 from vjepa_gym.experiments.audit.lists import check_lists  # noqa: E402
-from vjepa_gym.experiments.audit.report import write_audit  # noqa: E402
+from vjepa_gym.experiments.audit.report import show_audit, write_audit  # noqa: E402
 from vjepa_gym.experiments.audit.statistics import Statistics, most_common  # noqa: E402
 from vjepa_gym.experiments.audit.tree import MOST_STRAY_FILES, walk_dataset  # noqa: E402
 from vjepa_gym.experiments.audit.workers import Casualty, in_watched_workers  # noqa: E402
@@ -80,6 +81,13 @@ def listed(root):
         assert finding.kind in MEANINGS
         found.setdefault(finding.kind, []).append(finding)
     return found
+
+
+def shown(found, folder):
+    """Return what the terminal says, each line with single blanks."""
+    console = Console(record=True, width=200, highlight=False, markup=False, soft_wrap=True)
+    show_audit(console, found, folder)
+    return "\n".join(" ".join(line.split()) for line in console.export_text().splitlines())
 
 
 def episode_folders(root):
@@ -212,7 +220,156 @@ def test_a_single_episode_can_be_checked(root):
     assert found.statistics.rows == 5
 
 
+@pytest.mark.parametrize("collected_by_job", [True, False])
+def test_how_to_mend_our_damaged_episodes_is_said_once(root, tmp_path, collected_by_job):
+    if collected_by_job:
+        (root / "collection.json").write_text("{}")
+    for folder in episode_folders(root)[:2]:
+        (folder / "trajectory.h5").write_bytes(b"")
+    found = audit(root)
+    (sentence,) = found.advice
+    again = (
+        f"Collecting into {root} again" if collected_by_job else f'EpisodeStore("{root}").recover()'
+    )
+    assert again in sentence
+    assert f"{root}.damaged" in sentence
+    assert shown(found, tmp_path).count(f"{root}.damaged") == 1
+    write_audit(found, tmp_path / "run")
+    assert (tmp_path / "run/index.html").read_text().count(f"{root}.damaged") == 1
+    assert json.loads((tmp_path / "run/audit.json").read_text())["advice"] == [sentence]
+    # The advice holds.
+    assert len(EpisodeStore(root).recover().damaged) == 2
+    assert (audit(root).advice, errors(audit(root))) == ([], [])
+
+
+def test_damaged_episodes_of_others_can_be_left_out(root):
+    folder = episode_folders(root)[0]
+    make_foreign(folder)
+    (folder / "trajectory.h5").write_bytes(b"")
+    (sentence,) = audit(root).advice
+    assert "on_defect=skip" in sentence
+    assert "aside" not in sentence
+
+
+def test_episodes_too_short_for_a_loader_are_not_to_be_mended(root):
+    found = audit(root, loader="vjepa2")
+    assert {finding[1] for finding in errors(found)} == {"too_short"}
+    assert found.advice == []
+
+
+def test_each_number_says_what_it_counts(root, tmp_path):
+    broken, lacking, *_ = episode_folders(root)
+    (broken / "trajectory.h5").write_bytes(b"")
+    (lacking / "trajectory.h5").unlink()
+    found = audit(root)
+    assert (found.episodes, found.broken, found.statistics.episodes) == (5, 2, 3)
+    assert found.verdict().endswith("; 2 of 5 episodes are broken")
+    said = shown(found, tmp_path)
+    assert "episodes 5, 3 of them without an error" in said
+    assert "rows 15 in the 3 that can be read; " in said
+    assert re.search(r"success \d of the 3 that can be read", said)
+    write_audit(found, tmp_path / "run")
+    assert "rows in the 3 episodes that can be read" in (tmp_path / "run/index.html").read_text()
+
+
+def test_a_note_on_most_episodes_is_one_line(root, tmp_path):
+    few = episode_folders(root)[0].name
+    found = audit(root, partial(leaping, few=few))
+    said = shown(found, tmp_path)
+    assert f"{EPISODES} wrap_around {MEANINGS['wrap_around']}" in said
+    assert "row 7" not in said
+    assert "the optical centre of one" in said
+    assert said.index("Errors") < said.index("wrap_around") < said.index("calibration")
+    write_audit(found, tmp_path / "run")
+    page = (tmp_path / "run/index.html").read_text()
+    assert f"{EPISODES} of {EPISODES} episodes; each is in audit.json" in page
+    assert "row 7" not in page
+    assert "the optical centre of one" in page
+    assert (tmp_path / "run/audit.json").read_text().count("row 7") == EPISODES
+
+
+def test_a_note_on_the_only_episode_has_its_example(root, tmp_path):
+    found = audit(episode_folders(root)[0], partial(leaping, few=""))
+    assert "row 7" in shown(found, tmp_path)
+
+
+def test_a_dataset_of_lerobot_is_refused(tmp_path):
+    (tmp_path / "data/meta").mkdir(parents=True)
+    (tmp_path / "data/meta/info.json").write_text("{}")
+    command = re.escape(f"`vjepa-gym convert {tmp_path / 'data'} job.to=droid`")
+    with pytest.raises(DatasetError, match=command):
+        walk_dataset(tmp_path / "data")
+
+
+def test_several_datasets_are_refused_by_name(root):
+    shutil.copytree(root, root.with_name("more"))
+    (root.with_name("more") / "index.jsonl").rename(root.with_name("more") / "collection.json")
+    with pytest.raises(DatasetError, match=r"several datasets.*: data, more\."):
+        walk_dataset(root.parent)
+    # One alone, and what lies in a dataset, is as before.
+    shutil.rmtree(root.with_name("more"))
+    assert len(walk_dataset(root.parent).episodes) == EPISODES
+
+
 # What lies below the root, and beside it.
+
+
+@pytest.mark.parametrize("how", ["copied", "moved", "up"])
+def test_a_dataset_that_was_moved_is_a_note(root, how):
+    there = root.with_name("elsewhere")
+    match how:
+        case "copied":
+            shutil.copytree(root, there)
+        case "moved":
+            root.rename(there)
+        case "up":
+            shutil.copytree(root, there / "data")
+            EpisodeStore(there / "data").recover()
+            for path in (there / "data").iterdir():
+                path.rename(there / path.name)
+            (there / "data").rmdir()
+    found = audit(there)
+    assert errors(found) == []
+    (moved,) = (finding for finding in found.findings if finding.kind == "moved")
+    assert moved.path == "droid_paths.csv"
+    named = there / "data" if how == "up" else root
+    assert f"below {named}," in moved.detail
+    assert ("would find none" in moved.detail) == (how != "copied")
+    assert f'EpisodeStore("{there}").recover()' in moved.detail
+    EpisodeStore(there).recover()
+    assert "moved" not in listed(there)
+
+
+def test_lists_of_a_moved_dataset_are_still_compared(root):
+    there = root.with_name("elsewhere")
+    root.rename(there)
+    gone = episode_folders(there)[0]
+    shutil.rmtree(gone)
+    found = listed(there)
+    assert len(found["moved"]) == 1
+    assert {f.path for f in found["listed_not_there"]} == {str(gone.relative_to(there))}
+    assert "there_not_listed" not in found
+
+
+def test_a_list_of_which_only_some_lines_point_elsewhere_has_errors(root):
+    paths = root / "droid_paths.csv"
+    first, *others = paths.read_text().splitlines(keepends=True)
+    elsewhere = str(root.with_name("elsewhere"))
+    paths.write_text("".join([first.replace(str(root), elsewhere), *others]))
+    found = listed(root)
+    assert "moved" not in found
+    assert [f.path for f in found["listed_not_there"]] == [
+        first.split()[0].replace(str(root), elsewhere)
+    ]
+    assert len(found["there_not_listed"]) == 1
+
+
+def test_the_list_of_a_moved_foreign_dataset_is_not_to_be_made_anew(root):
+    there = root.with_name("elsewhere")
+    root.rename(there)
+    (there / "index.jsonl").unlink()
+    (moved,) = listed(there)["moved"]
+    assert moved.detail.endswith(f"put {there} in its place.")
 
 
 def test_lists_are_compared_with_what_is_there(root):
@@ -260,7 +417,20 @@ def test_two_episodes_of_one_name_are_found(root):
     found = audit(root)
     kinds = {f.kind: f for f in found.findings}
     assert {"same_uuid", "same_number", "there_not_listed"} <= set(kinds)
-    assert kinds["same_uuid"].detail.endswith("Fri_Copy.") or "Fri_Copy" in kinds["same_uuid"].path
+    assert (found.broken, found.episodes) == (1, EPISODES + 1)
+    first, second = sorted([folder, folder.with_name("Fri_Copy")])
+    first = first.relative_to(root)
+    for kind in ("same_uuid", "same_number"):
+        assert kinds[kind].path == str(second.relative_to(root))
+    uuid = describe(folder).uuid
+    assert kinds["same_uuid"].detail == (
+        f"the uuid {uuid} is also that of {first}; remove one of the two."
+    )
+    number = describe(folder).number
+    said = f"the number {number} is also that of {first}; remove one of the two, or `Episode"
+    assert kinds["same_number"].detail.startswith(said)
+    # The advice holds.
+    assert list(EpisodeStore(root).recover().damaged) == [str(second.relative_to(root))]
 
 
 def test_leftovers_of_writers_are_notes(root):

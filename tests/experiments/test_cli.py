@@ -220,6 +220,7 @@ def test_what_is_noted_down_is_what_is_run(runs, tmp_path, job):
         (["collect", "episods=3"], "Unknown key 'episods'. Did you mean 'job.episodes'?"),
         (["pretrain", "training.steps=3"], "Unknown key 'training'. Did you mean 'job.training'?"),
         (["collect", "job.cameras=left"], "job.cameras takes a list: job.cameras=[left]"),
+        (["collect", "job.cameras=left,wrist"], "A list is job.cameras=[left,wrist]; -m runs each"),
         (["audit", "a", "job.root=b"], "job.root is given twice: as 'a' and as 'job.root=b'."),
         (["audit", "job.root=b", "a"], "job.root is given twice: as 'a' and as 'job.root=b'."),
         (["audit", "--checksums", "job.checksums=false"], "job.checksums is given twice"),

@@ -64,9 +64,8 @@ def test_behaviours_are_drawn_as_often_as_the_mix_says():
     [
         ({"episodes": 0}, "at least 1"),
         ({"workers": -1}, "at least 0"),
-        ({"mix": {}}, "positive weight"),
         ({"mix": {"play": 0.0}}, "positive weight"),
-        ({"tasks": {}}, "positive weight"),
+        ({"tasks": {"reach": 0.0}}, "positive weight"),
         ({"variation": "wid"}, "narrow, none, wide"),
         ({"tasks": {"vjepa_gym/FrankaReech-v0": 1.0}}, "FrankaReach-v0"),
     ],

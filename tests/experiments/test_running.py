@@ -178,7 +178,7 @@ def test_an_energy_that_does_not_exist_is_refused():
     ("words", "status", "said"),
     [
         (["evaluate", "env.id=foo/Bar-v0"], 2, "vjepa_gym/FrankaReach-v0"),
-        (["collect", "+job.tasks.flip=1.0"], 2, "vjepa_gym/FrankaReach-v0"),
+        (["collect", "job.tasks.flip=1.0"], 2, "Unknown task 'flip'"),
         (["evaluate", "env.image_size=-3"], 2, "at least 16 px"),
         (["evaluate", "env.image_size=[180]"], 2, "[180, 320]"),
         (["collect", "job.root=/proc/x", "job.episodes=1"], 1, "/proc/x"),

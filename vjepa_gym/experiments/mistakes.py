@@ -12,6 +12,8 @@ from vjepa_gym.experiments.config import WHOLE, job_keys, job_of, typed_key
 
 NO_LIST = "is not a ListConfig"
 """What OmegaConf says of what is no list."""
+AMBIGUOUS = "Ambiguous value for argument "
+"""What Hydra says of `key=a,b` without `-m`."""
 
 
 class UsageError(VJEPAGymError, ValueError):
@@ -35,7 +37,11 @@ def explain(error: HydraException | ConfigError, overrides: Sequence[str] = ()) 
         return _no_list(str(cause.full_key), overrides)
     if isinstance(cause, ConfigError):
         return UsageError(f"{cause.full_key}: {_first_line(cause)}")
-    return UsageError(_first_line(error))
+    said = _first_line(error)
+    if said.startswith(AMBIGUOUS):
+        key, _, value = said.removeprefix(AMBIGUOUS).strip("' ").partition("=")
+        return UsageError(f"{key} has several values. A list is {key}=[{value}]; -m runs each.")
+    return UsageError(said)
 
 
 def _no_list(key: str, overrides: Sequence[str]) -> UsageError:

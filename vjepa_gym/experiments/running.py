@@ -1,6 +1,7 @@
 """Each job, run with what it needs, its progress and its results shown."""
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -34,6 +35,7 @@ from vjepa_gym.goal_file import GoalFile, read_goal
 from vjepa_gym.learning.training import OnStep
 from vjepa_gym.world_models.gates import Gates
 
+logger = logging.getLogger(__name__)
 RESULTS = Console(highlight=False, markup=False, soft_wrap=True)
 """Where results are shown; progress and log lines go elsewhere, to the standard error."""
 
@@ -79,6 +81,8 @@ def run(experiment: ExperimentConfig, folder: Path) -> None:
 
 def collect(job: CollectConfig) -> None:
     """Collect, showing how far it is."""
+    for warning in job.warnings():
+        logger.warning("%s", warning)
     with progress("collect", job.episodes, "episodes", each_minute=True) as report:
 
         def on_episode(done: int, _: int, successes: int, count: int) -> None:

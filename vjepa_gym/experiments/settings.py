@@ -93,7 +93,7 @@ class EnvConfig:
     variation: VariationConfig = field(default_factory=VariationConfig)
     """What differs from the lab as it is."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Further keyword arguments of the environment: `+env.options.subgoals=false`."""
+    """Further keyword arguments of the environment: `env.options.subgoals=false`."""
 
     def __post_init__(self) -> None:
         check_id(self.id)

@@ -23,7 +23,8 @@ import numpy as np
 from vjepa_gym.datasets.droid.reading import read_episode, read_frames
 from vjepa_gym.datasets.droid.sidecar import read_sidecar, verify, write_json, write_sidecar
 from vjepa_gym.datasets.droid.trajectory import CALIBRATION, write_trajectory
-from vjepa_gym.datasets.video.mp4 import remux, write_video
+from vjepa_gym.datasets.video.copying import remux
+from vjepa_gym.datasets.video.mp4 import write_video
 from vjepa_gym.errors import DatasetError, UnknownNameError
 from vjepa_gym.types import Episode
 

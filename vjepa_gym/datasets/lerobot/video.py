@@ -1,7 +1,6 @@
 """The part of a video that belongs to one episode: read, or copied without being encoded anew."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -11,10 +10,10 @@ import av
 import av.error
 import numpy as np
 from av.container import InputContainer
-from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
-from vjepa_gym.datasets.video.mp4 import DECODER
+from vjepa_gym.datasets.video.copying import write_packets
+from vjepa_gym.datasets.video.opening import damage_named, open_video
 from vjepa_gym.errors import DatasetError
 
 COPIED = ("h264", "mpeg4")
@@ -29,8 +28,7 @@ def describe(path: Path) -> dict[str, Any]:
     Raises:
         DatasetError: The file is missing, truncated or not a video.
     """
-    with _opened(path) as container:
-        stream = _stream(container, path)
+    with damage_named(path), open_video(path) as (_, stream):
         return {
             "video.height": stream.height,
             "video.width": stream.width,
@@ -48,8 +46,8 @@ def header_of(path: Path) -> Fraction | None:
     Raises:
         DatasetError: The file is missing, truncated or not a video.
     """
-    with _opened(path) as container:
-        return _stream(container, path).average_rate
+    with damage_named(path), open_video(path) as (_, stream):
+        return stream.average_rate
 
 
 def read_part(
@@ -61,10 +59,7 @@ def read_part(
         DatasetError: The file is missing, truncated, or has other frames at these times.
     """
     frames: list[np.ndarray] = []
-    with _opened(path) as container:
-        stream = _stream(container, path)
-        stream.codec_context.thread_count = 1
-        stream.codec_context.options = DECODER
+    with damage_named(path), open_video(path) as (container, _):
         _seek(container, start, rate)
         for frame in container.decode(video=0):
             place = _place(frame.pts, frame.time_base, start, rate)
@@ -88,17 +83,6 @@ def read_part(
     return np.stack(frames)
 
 
-def copy_whole(path: Path, target: Path, rate: Fraction) -> None:
-    """Copy a video as it is encoded, to `rate` frames a second; reordered frames stay in order.
-
-    Raises:
-        DatasetError: The file is missing, truncated or not a video.
-    """
-    with _opened(path) as there:
-        stream = _stream(there, path)
-        _write(target, stream, [packet for packet in there.demux(stream) if packet.size], rate)
-
-
 def copy_part(path: Path, target: Path, start: float, rows: int, rate: Fraction) -> bool:
     """Copy the same frames as `read_part` as they are encoded, if that is possible.
 
@@ -110,8 +94,7 @@ def copy_part(path: Path, target: Path, start: float, rows: int, rate: Fraction)
     Raises:
         DatasetError: The file is missing, truncated or not a video.
     """
-    with _opened(path) as there:
-        stream = _stream(there, path)
+    with damage_named(path), open_video(path) as (there, stream):
         if stream.codec.canonical_name not in COPIED:
             return False
         packets = list(_packets(there, start, rows, rate))
@@ -119,43 +102,8 @@ def copy_part(path: Path, target: Path, start: float, rows: int, rate: Fraction)
         ordered = all(one < following for one, following in pairwise(moments))
         if len(packets) != rows or not packets[0].is_keyframe or not ordered:
             return False
-        _write(target, stream, packets, rate)
+        write_packets(target, stream, packets, rate)
     return True
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[InputContainer]:
-    try:
-        # The format is named, or a file could pass for a list of other files to be read.
-        with av.open(path, format="mp4", metadata_errors="replace") as container:
-            yield container
-    except FileNotFoundError:
-        raise DatasetError(f"{path}: not found.") from None
-    except (av.error.FFmpegError, OSError, IndexError, ValueError) as error:
-        raise DatasetError(f"{path}: expected a whole MP4 video, but {error}.") from error
-
-
-def _stream(container: InputContainer, path: Path) -> VideoStream:
-    stream = container.streams.video[0]
-    if stream.codec_context is None:
-        raise DatasetError(f"{path}: expected a video of a known codec.")
-    return stream
-
-
-def _write(
-    target: Path, template: VideoStream, packets: Sequence[av.Packet], rate: Fraction
-) -> None:
-    shown = np.argsort(np.argsort([packet.pts or 0 for packet in packets])).tolist()
-    # How far decoding must run ahead, so that no frame is shown before it.
-    ahead = max(number - when for number, when in enumerate(shown))
-    with av.open(target, "w", format="mp4") as container:
-        stream = container.add_stream_from_template(template)
-        stream.time_base = 1 / rate
-        for number, packet in enumerate(packets):
-            packet.stream, packet.time_base = stream, 1 / rate
-            packet.pts, packet.dts = shown[number], number - ahead
-            packet.duration = 1
-            container.mux(packet)
 
 
 def _packets(

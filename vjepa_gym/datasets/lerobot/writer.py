@@ -15,7 +15,8 @@ from vjepa_gym.datasets.lerobot import stats
 from vjepa_gym.datasets.lerobot.kept import folder_of, write_kept
 from vjepa_gym.datasets.lerobot.parquet import write_columns, write_records, write_tasks
 from vjepa_gym.datasets.lerobot.rows import columns_of, views_of
-from vjepa_gym.datasets.lerobot.video import copy_whole, describe, header_of
+from vjepa_gym.datasets.lerobot.video import describe, header_of
+from vjepa_gym.datasets.video.copying import remux
 from vjepa_gym.errors import DatasetError
 from vjepa_gym.types import Episode
 
@@ -61,7 +62,7 @@ class LeRobotWriter:
         for camera, view in views.items():
             video = names.VIDEO.format(video_key=names.IMAGES + view, **names.place(number))
             (self._root / video).parent.mkdir(parents=True, exist_ok=True)
-            copy_whole(folder.video(camera), self._root / video, rate)
+            remux(folder.video(camera), self._root / video, rate)
         self._keep(folder, episode, views)
         self._record(episode, views, columns)
         self._episodes, self._rows = number + 1, self._rows + rows

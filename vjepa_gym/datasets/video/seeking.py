@@ -4,8 +4,7 @@ A frame's number is its place in the order in which frames are shown, which with
 order in which they are stored. Decoding begins at the last keyframe shown before what is wanted.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,12 +12,10 @@ from pathlib import Path
 import av
 import av.error
 import numpy as np
-from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
-from av.video.stream import VideoStream
 from jaxtyping import Int64, UInt8
 
-from vjepa_gym.datasets.video.mp4 import DECODER
+from vjepa_gym.datasets.video.opening import damage_named, open_video
 from vjepa_gym.errors import DatasetError
 
 REMEMBERED = 1024
@@ -65,7 +62,7 @@ def read_frames_at(
             f"{path}: frames {rows.tolist()} were asked for, but there are {len(index.shown)}."
         )
     wanted, places = np.unique(rows, return_inverse=True)
-    with _damage_named(path):
+    with damage_named(path):
         found = _sought(path, index, index.shown[wanted]) if index.trusted else []
         if len(found) < len(wanted):
             found = _counted(path, set(wanted.tolist()))
@@ -79,7 +76,7 @@ def _sought(
     reformatter = VideoReformatter()
     found: list[UInt8[np.ndarray, "height width 3"]] = []
     groups = np.searchsorted(index.keys, wanted, side="right") - 1
-    with _open(path) as (container, stream), suppress(av.error.InvalidDataError):
+    with open_video(path) as (container, stream), suppress(av.error.InvalidDataError):
         for group in np.unique(groups[groups >= 0]):
             times = set(wanted[groups == group].tolist())
             last = max(times)
@@ -97,7 +94,7 @@ def _sought(
 def _counted(path: Path, rows: set[int]) -> list[UInt8[np.ndarray, "height width 3"]]:
     """Return frames by their numbers, decoding from the beginning."""
     found: list[UInt8[np.ndarray, "height width 3"]] = []
-    with _open(path) as (container, stream):
+    with open_video(path) as (container, stream):
         for row, frame in enumerate(container.decode(stream)):
             if frame.is_corrupt:
                 raise ValueError(f"frame {row} is damaged")
@@ -108,26 +105,8 @@ def _counted(path: Path, rows: set[int]) -> list[UInt8[np.ndarray, "height width
     raise ValueError(f"only some of the frames {sorted(rows)} can be decoded")
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    # The format is named, or a file could pass for a list of other files to be read.
-    with av.open(path, format="mp4") as container:
-        stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1
-        stream.codec_context.options = DECODER
-        yield container, stream
-
-
-@contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (av.error.FFmpegError, OSError, IndexError, ValueError) as error:
-        raise DatasetError(f"{path}: expected a whole MP4 video, but {error}.") from error
-
-
 def _index(path: Path) -> _Index:
-    with _damage_named(path):
+    with damage_named(path):
         about = path.stat()
         return _read_index(path, about.st_size, about.st_mtime_ns)
 
@@ -135,7 +114,7 @@ def _index(path: Path) -> _Index:
 @lru_cache(REMEMBERED)
 def _read_index(path: Path, size: int, changed: int) -> _Index:  # noqa: ARG001
     """Size and time of change are part of what is remembered."""
-    with _open(path) as (container, stream):
+    with open_video(path) as (container, stream):
         # The packet that ends a stream is empty; those of an edit list's cuts are not shown.
         packets = [
             (packet.pts, packet.dts, packet.is_keyframe)

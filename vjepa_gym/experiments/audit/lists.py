@@ -38,7 +38,7 @@ def check_lists(tree: Tree) -> dict[Path, Listed]:
     if (tree.root / INDEX).is_file():
         _compare(tree, tree.root / INDEX, index)
     if (tree.root / PATHS).is_file():
-        _compare(tree, tree.root / PATHS, _where_it_lies(tree, list(_paths(tree))))
+        _compare(tree, tree.root / PATHS, _as_if_here(tree, list(_paths(tree))))
     return {listed.folder.resolve(): listed for listed in index}
 
 
@@ -56,17 +56,18 @@ def _compare(tree: Tree, file: Path, entries: list[Listed]) -> None:
             tree.note("there_not_listed", name, f"missing in {file.name}")
 
 
-def _where_it_lies(tree: Tree, entries: list[Listed]) -> list[Listed]:
+def _as_if_here(tree: Tree, entries: list[Listed]) -> list[Listed]:
     """Return what `droid_paths.csv` says as if it named this root, if all of it names another."""
     there = {folder.resolve() for folder in tree.episodes}
     if not entries or any(listed.folder.resolve() in there for listed in entries):
         return entries
+    names = set(tree.episodes)
     folders = [listed.folder.absolute() for listed in entries]
     shared = Path(os.path.commonpath(folders))
     best, named, found = 0, shared, entries
     for root in (shared, *shared.parents):
         here = [tree.root / folder.relative_to(root) for folder in folders]
-        count = sum(folder.resolve() in there for folder in here)
+        count = sum(folder in names for folder in here)
         if count > best:
             best, named = count, root
             found = [Listed(folder=folder, claims={}) for folder in here]
