@@ -51,3 +51,11 @@ def test_without_ray_it_is_said_how_to_install_it(tmp_path, monkeypatch):
     settings = CollectConfig(root=str(tmp_path / "set"), runner="ray", **SETTINGS)
     with pytest.raises(ClusterError, match=r"pip install 'vjepa-gym\[cluster\]'"):
         run_collect(settings, open_recorder=record_slowly)
+
+
+def test_where_there_is_no_cluster_is_said_at_once(tmp_path):
+    settings = CollectConfig(
+        root=str(tmp_path / "set"), runner="ray", ray_address="127.0.0.1:1", **SETTINGS
+    )
+    with pytest.raises(ClusterError, match=r"No Ray cluster at 127\.0\.0\.1:1.*ray start"):
+        run_collect(settings, open_recorder=record_slowly)

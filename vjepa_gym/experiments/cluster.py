@@ -6,6 +6,7 @@ piece of work runs in a process with one numerical thread, as in `workers`.
 
 import logging
 import os
+import socket
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from vjepa_gym.errors import VJEPAGymError
 from vjepa_gym.experiments.workers import ATTEMPTS, THREADS, Begin, LostWorkerError
 
 Result = TypeVar("Result")
+LISTENING = 5.0
+"""How long to wait for a cluster's answer [s]."""
 AHEAD = 2
 """Pieces of work under way or waiting, for each core of the cluster."""
 
@@ -133,6 +136,7 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    _check_listening(address)
     try:
         ray.init(
             address=None if address == "auto" else address,
@@ -146,6 +150,22 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_listening(address: str) -> None:
+    """Do nothing if somebody listens there; Ray would try for minutes."""
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", "auto")
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return  # not a machine's: Ray knows what to do with it
+    try:
+        socket.create_connection((host, int(port)), timeout=LISTENING).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(
+            f"No Ray cluster at {address}: {error}. `ray start --head` on that machine begins one "
+            "and tells its address."
+        ) from error
 
 
 _state: dict[str, Callable[[int], Any]] = {}
