@@ -73,14 +73,7 @@ class Clips:
             DatasetError: No episode offers a clip; the message says what would work.
             ValueError: Not one of `fps` and `stride` is given, or something is not positive.
         """
-        if (fps is None) == (stride is None):
-            raise ValueError(f"give either fps or stride, got fps={fps} and stride={stride}")
-        given = [number for number in (frames, fps, stride, per_episode) if number is not None]
-        if min(given) <= 0:
-            raise ValueError(
-                "frames, fps, stride and per_episode must be positive, got "
-                f"{frames}, {fps}, {stride} and {per_episode}"
-            )
+        _check(frames, fps, stride, per_episode)
         self._source, self.frames, self.fps, self.stride = source, frames, fps, stride
         self._per_episode, self.seed = per_episode, seed
         self._steps = (stride or 1) * np.arange(frames)
@@ -169,6 +162,17 @@ class Clips:
             first, last = (np.repeat(end, self._per_episode) for end in self._ends)
             starts = starts[rng.integers(first, last)]
         return starts, rng.integers(len(self._source.views), size=len(starts))
+
+
+def _check(frames: int, fps: float | None, stride: int | None, per_episode: int | None) -> None:
+    if (fps is None) == (stride is None):
+        raise ValueError(f"give either fps or stride, got fps={fps} and stride={stride}")
+    given = [number for number in (frames, fps, stride, per_episode) if number is not None]
+    if min(given) <= 0:
+        raise ValueError(
+            "frames, fps, stride and per_episode must be positive, got "
+            f"{frames}, {fps}, {stride} and {per_episode}"
+        )
 
 
 def _strided_starts(
