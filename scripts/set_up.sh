@@ -49,7 +49,7 @@ make_venv() {
 # An environment that an interrupted set-up left without pip is made anew.
 "$venv/bin/python" -m pip --version >/dev/null 2>&1 || { rm -rf "$venv" && make_venv; }
 
-echo "set-up: packages of constraints.txt (about 2.5 GB on disk; a few minutes the first time)"
+echo "set-up: packages of constraints.txt (about 3.2 GB on disk; a few minutes the first time)"
 # antlr4, which Hydra needs, is published as source alone: pure Python. All else must be a wheel.
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
     --only-binary :all: --no-binary antlr4-python3-runtime \
