@@ -8,8 +8,9 @@ ROTATION = slice(3, 6)
 
 def rotation_matrix(euler: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3 3"]:
     """Return the rotation of extrinsic xyz angles `roll pitch yaw` [rad]: `Rz Ry Rx`."""
-    cr, cp, cy = np.moveaxis(np.cos(euler), -1, 0)
-    sr, sp, sy = np.moveaxis(np.sin(euler), -1, 0)
+    cos, sin = np.cos(euler), np.sin(euler)
+    cr, cp, cy = cos[..., 0], cos[..., 1], cos[..., 2]
+    sr, sp, sy = sin[..., 0], sin[..., 1], sin[..., 2]
     # Filled in place: stacking costs more than the arithmetic where there are few.
     r = np.empty((*euler.shape, 3), cr.dtype)
     r[..., 0, 0], r[..., 1, 0], r[..., 2, 0] = cy * cp, sy * cp, -sp
