@@ -9,7 +9,7 @@ import pytest
 from vjepa_gym import goal_file
 from vjepa_gym.errors import GoalError, WorkspaceError
 from vjepa_gym.goal_file import GoalFile, GoalScene, read_goal, write_goal
-from vjepa_gym.images import centre_crop, resize
+from vjepa_gym.images import crop_to_aspect, resize
 
 DOWN = [np.pi, 0.0, 0.0]
 
@@ -99,7 +99,7 @@ def test_a_square_goal_in_a_wide_picture_keeps_its_centred_square():
     goal = make_goal()
     views = goal.reset_options([20, 36])["goal"]["images"]
     assert views.shape == (2, 20, 36, 3)
-    np.testing.assert_array_equal(centre_crop(views), resize(goal.images, 20))
+    np.testing.assert_array_equal(crop_to_aspect(views, (1, 1)), resize(goal.images, 20))
 
 
 def test_the_same_goal_is_the_same_bytes_and_nothing_else_is_left(tmp_path):

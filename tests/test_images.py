@@ -37,7 +37,7 @@ def test_a_picture_of_one_colour_keeps_it(value, source, target):
 def test_the_crop_is_the_largest_centred_square(height, width):
     rows, columns = np.indices((height, width))
     image = np.stack([rows, columns, rows], -1).astype(np.uint8)
-    square = images.centre_crop(image)
+    square = images.crop_to_aspect(image, (1, 1))
     side = min(height, width)
     assert square.shape == (side, side, 3)
     assert tuple(square[0, 0, :2]) == ((height - side) // 2, (width - side) // 2)
@@ -103,7 +103,7 @@ def test_any_picture_can_be_scaled_to_any_shape(height, width, rows, columns):
 def test_a_narrower_picture_keeps_its_height_between_black_sides():
     image = np.random.default_rng(0).integers(1, 256, (2, 60, 60, 3), dtype=np.uint8)
     wide = images.fit_height(image, (30, 50))
-    np.testing.assert_array_equal(images.centre_crop(wide), images.resize(image, 30))
+    np.testing.assert_array_equal(images.crop_to_aspect(wide, (1, 1)), images.resize(image, 30))
     assert not wide[:, :, :10].any()
     assert not wide[:, :, 40:].any()
     np.testing.assert_array_equal(images.fit_height(wide, 30), images.resize(image, 30))

@@ -32,14 +32,6 @@ def image_shape(size: Any, smallest: int = SMALLEST) -> tuple[int, int]:
     return int(sides[0]), int(sides[1])
 
 
-def centre_crop(images: UInt8[np.ndarray, "*n h w 3"]) -> UInt8[np.ndarray, "*n side side 3"]:
-    """Return the largest centred square of each image."""
-    height, width = images.shape[-3:-1]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return images[..., top : top + side, left : left + side, :]
-
-
 def area_weights(source: int, target: int) -> Float32[np.ndarray, "target source"]:
     """Return the matrix that averages `source` pixels into `target` pixels by overlapping area."""
     edges = np.linspace(0.0, source, target + 1)

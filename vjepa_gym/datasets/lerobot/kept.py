@@ -17,6 +17,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from vjepa_gym.datasets.droid.sidecar import write_json
 from vjepa_gym.errors import DatasetError
 from vjepa_gym.types import Episode
 
@@ -74,13 +75,7 @@ def write_kept(
         "record_hz": episode.record_hz,
         "info": dict(episode.info),
     }
-    try:
-        text = json.dumps(content, indent=1, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise DatasetError(
-            f"Only finite JSON values can be kept of an episode, but {error}."
-        ) from error
-    (folder / "episode.json").write_text(text + "\n", encoding="utf-8")
+    write_json(folder / "episode.json", content)
     arrays = {
         "commands": episode.commands,
         "step_seconds": episode.step_seconds,
