@@ -11,7 +11,7 @@ Conventions, relied on everywhere and written out in `docs/conventions.md`:
   environment has none, and a `gymnasium.vector.VectorEnv` adds it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias, TypedDict, runtime_checkable
 
@@ -160,6 +160,39 @@ class Frames:
             offsets=self.offsets[cut:] - row,
         )
         return first, rest
+
+
+@runtime_checkable
+class Videos(Protocol):
+    """Videos that clips for pretraining are cut from; they may differ in size and in frame rate.
+
+    It can be pickled, and keeps no file open that two processes would share the position of.
+    """
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What each video is called in messages: its path, or its episode's."""
+        ...
+
+    @property
+    def lengths(self) -> Int64[np.ndarray, " videos"]:
+        """How many frames each has; 1 for a still image."""
+        ...
+
+    @property
+    def rates(self) -> Float64[np.ndarray, " videos"]:
+        """Frames a second of each; 0 where nothing is known of the time between frames."""
+        ...
+
+    def read(
+        self, video: int, rows: Int64[np.ndarray, " n"]
+    ) -> UInt8[np.ndarray, "n height width 3"]:
+        """Return frames of a video by their numbers in it.
+
+        Raises:
+            DatasetError: The video cannot be decoded there; the message names it.
+        """
+        ...
 
 
 @runtime_checkable
