@@ -2,11 +2,14 @@
 
 import re
 import runpy
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vjepa_gym.agents.cem import CEMConfig
+from vjepa_gym.datasets.video.mp4 import write_video
 from vjepa_gym.world_models import vjepa2_ac
 from vjepa_gym.world_models.ac_predictor import ACPredictor
 from vjepa_gym.world_models.encoder import VisionTransformer
@@ -43,6 +46,13 @@ def test_planning_a_reach_leaves_a_video(model, tmp_path, capsys):
     run_example("plan_reach.py", model=str(model), search=search, video=video)
     assert video.stat().st_size > 1000
     assert "cm from the goal at first" in capsys.readouterr().out
+
+
+def test_a_video_has_features(tmp_path, capsys):
+    video = np.random.default_rng(0).integers(0, 256, (9, 64, 96, 3), np.uint8)
+    write_video(tmp_path / "video.mp4", video, Fraction(10))
+    run_example("features.py", video=tmp_path / "video.mp4", frames=8, device="cpu")
+    assert "4 times x 4 rows x 4 columns of 192 features each" in capsys.readouterr().out
 
 
 def test_collected_episodes_can_be_read(tmp_path, capsys):

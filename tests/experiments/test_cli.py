@@ -13,7 +13,7 @@ from vjepa_gym.experiments.cli import JOBS, main
 from vjepa_gym.experiments.config import GROUPS, PRESETS, ExperimentConfig
 from vjepa_gym.experiments.jobs.pretrain import PretrainConfig
 from vjepa_gym.world_models.presets import debug
-from vjepa_gym.world_models.pretraining import PRETRAINING
+from vjepa_gym.world_models.pretraining_presets import PRETRAINING
 
 
 @pytest.fixture

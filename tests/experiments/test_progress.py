@@ -77,3 +77,24 @@ def test_a_quick_job_is_said_by_the_minute_if_asked_for(clock, paper):
         clock[0] += 1
         report(4, {"successes": "2 (50%)"})
     assert lines(paper)[-1] == "collect: 4/4, episodes 240.0/min, left 0 s, successes 2 (50%)"
+
+
+def test_speed_may_be_told_in_what_a_step_consists_of(clock, paper):
+    with progress("train", 4, "clips", each=64, console=paper) as report:
+        report(0, {})
+        clock[0] += 8
+        report(4, {})
+    assert lines(paper)[-1] == "train: 4/4, clips 32.0/s, left 0 s"
+
+
+@pytest.mark.parametrize(("width", "last"), [(140, "d 4"), (80, "b 2"), (50, "left 0 s")])
+def test_a_terminal_gets_as_many_figures_as_have_room(clock, width, last):
+    screen = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
+    figures = {"a_long_name": 1.0, "b": 2.0, "another_long_name": 3.0, "d": 4.0}
+    with progress("train", 4, "steps", console=screen) as report:
+        report(0, {})
+        clock[0] += 1
+        report(4, figures)
+    shown = lines(screen)[-2].rstrip()  # the cursor comes back after it
+    assert shown.endswith(last)
+    assert "…" not in shown

@@ -68,6 +68,36 @@ def test_gates_measure_the_same_as_training_did(workplace, capsys):
         assert measured[name] == pytest.approx(value, rel=1e-3), name
 
 
+def test_a_probe_judges_encoders_beside_untrained_ones(workplace, capsys):
+    words = ["probe", "job.models=[encoder,model]", *DATA, "job.fitted=3"]
+    assert main(words) == 0
+    readings = result(workplace, "probe", "probes.json")
+    assert len(readings) == 2 * 2 * 3
+    assert {one["target"] for one in readings} == {"end effector", "objects"}
+    for one in readings:
+        assert one["ratio"] == pytest.approx(one["error_mm"] / one["untrained_mm"])
+        assert 0 < one["error_mm"] < 20 * one["chance_mm"]
+    # The whole model holds the same encoder.
+    errors = [
+        [one["error_mm"] for one in readings if one["model"] == m] for m in ("encoder", "model")
+    ]
+    assert errors[0] == pytest.approx(errors[1])
+    assert "attentive" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["job.fitted=5"], "has 4 episodes besides the 2 held out"),
+        (["job.probes=[guess]"], "guess"),
+        (["job.models=[]"], "at least one model"),
+    ],
+)
+def test_a_probe_says_what_it_cannot_do(workplace, capsys, words, said):
+    assert main(["probe", "job.models=[encoder]", *DATA, *words]) != 0
+    assert said in capsys.readouterr().err
+
+
 def test_evaluation_leaves_a_report_of_the_agent_and_its_controls(workplace, capsys):
     few = ["agent.planner.num_samples=8", "agent.planner.num_iterations=1"]
     assert main(["evaluate", *EASY, *few, "world_model.source=model"]) == 0

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from vjepa_gym.errors import CheckpointError
 from vjepa_gym.learning.checkpoints import (
+    digest_of_tensors,
     from_json,
     load_into,
     load_weights,
@@ -159,3 +161,63 @@ def test_configurations_that_cannot_be_are_refused_by_name(values: dict, message
         from_json(Whole, values, source=Path("some/config.json"))
     assert str(caught.value).startswith("some/config.json: ")
     assert message in str(caught.value)
+
+
+def flipped(path: Path) -> None:
+    """Change one byte of the last tensor."""
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_changed_number_is_noticed(tmp_path: Path) -> None:
+    save_model(tmp_path, weights={"a": torch.ones(100)}, config={})
+    load_weights(tmp_path)
+    flipped(tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
+        load_weights(tmp_path)
+
+
+def test_files_of_others_have_no_digest_and_are_read(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(3)}, tmp_path / "model.safetensors", {"format": "pt"})
+    assert read_tensors(tmp_path / "model.safetensors")[1] == {"format": "pt"}
+    flipped(tmp_path / "model.safetensors")
+    tensors, _ = read_tensors(tmp_path / "model.safetensors")
+    assert tensors["a"].tolist() != [1, 1, 1]
+
+
+def test_the_digest_is_of_names_types_shapes_and_values_in_any_order() -> None:
+    x, y = torch.arange(6.0), torch.tensor(3)
+    digest = digest_of_tensors({"x": x, "y": y})
+    assert digest == digest_of_tensors({"y": y, "x": x.clone()})
+    for other in (
+        {"x": x, "z": y},
+        {"x": x.view(2, 3), "y": y},
+        {"x": x.double(), "y": y},
+        {"x": x + 1, "y": y},
+        {"x": x},
+    ):
+        assert digest_of_tensors(other) != digest
+
+
+@pytest.mark.parametrize(
+    "x", [torch.ones(0, 3), torch.tensor(2.0), torch.ones(2, dtype=torch.bfloat16)[::2]]
+)
+def test_empty_single_and_strided_tensors_are_kept(tmp_path: Path, x: torch.Tensor) -> None:
+    write_tensors(tmp_path / "x", {"x": x, "other": torch.ones(0)})
+    assert torch.equal(read_tensors(tmp_path / "x")[0]["x"], x)
+
+
+def test_a_file_that_could_not_be_written_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tensors(tmp_path / "x", {"x": torch.ones(1)})
+
+    def fail(*arguments: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("vjepa_gym.learning.checkpoints.save_file", fail)
+    with pytest.raises(OSError, match="No space"):
+        write_tensors(tmp_path / "x", {"x": torch.zeros(1)})
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert read_tensors(tmp_path / "x")[0]["x"].item() == 1

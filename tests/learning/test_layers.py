@@ -10,8 +10,10 @@ from vjepa_gym.learning.layers import (
     Memory,
     Rope,
     RopeForm,
+    check_heads,
     grid_positions,
     initialise,
+    run_blocks,
 )
 
 
@@ -73,10 +75,25 @@ def test_interleaved_rotation_keeps_lengths_and_sees_only_differences_of_positio
     )
 
 
+def test_tables_have_the_precision_of_the_positions() -> None:
+    exact = Rope.at(grid_positions(3, 5, 7, dtype=torch.float64), 64)
+    coarse = Rope.at(grid_positions(3, 5, 7), 64)
+    assert exact.cos.dtype == torch.float64
+    assert coarse.cos.dtype == torch.float32
+    assert 0 < (exact.sin - coarse.sin).abs().max() < 1e-5
+
+
 def test_the_published_tables_are_not_the_textbook_ones() -> None:
     position = torch.tensor([[1.0, 2.0, 3.0]])
     published, textbook = (Rope.at(position, 64, form) for form in RopeForm)
     assert not torch.allclose(published.cos, textbook.cos)
+
+
+@pytest.mark.parametrize(("width", "heads"), [(100, 3), (96, 32), (14, 2), (8, 0)])
+def test_widths_that_rotary_heads_cannot_share_are_refused(width: int, heads: int) -> None:
+    with pytest.raises(ValueError, match=f"even whole number of at least 6, got {width} / {heads}"):
+        check_heads(width, heads)
+    check_heads(1408, 22)
 
 
 @pytest.mark.parametrize("head_width", [4, 7])
@@ -105,6 +122,12 @@ def test_attention_is_softmax_of_scaled_products(generator: torch.Generator) -> 
 def test_attention_refuses_a_width_that_its_heads_cannot_share() -> None:
     with pytest.raises(ValueError, match="divisible"):
         Attention(10, 3)
+
+
+def test_attention_without_positions_sees_a_set(generator: torch.Generator) -> None:
+    block = Block(12, 2)
+    x, order = torch.randn(1, 5, 12, generator=generator), torch.tensor([3, 0, 4, 2, 1])
+    torch.testing.assert_close(block(x[:, order], None), block(x, None)[:, order])
 
 
 def test_a_masked_token_is_not_seen(generator: torch.Generator) -> None:
@@ -148,6 +171,54 @@ def test_a_memory_can_be_shared_by_many_samples() -> None:
     assert many.values.flatten().tolist() == [10, 10, 10, 11, 11, 11]
 
 
+@pytest.fixture
+def stack(generator: torch.Generator) -> nn.ModuleList:
+    blocks = nn.ModuleList(Block(24, 2) for _ in range(3))
+    initialise(blocks, generator)
+    return blocks
+
+
+def test_blocks_run_one_after_the_other(stack: nn.ModuleList, generator: torch.Generator) -> None:
+    x, rope = torch.randn(2, 6, 24, generator=generator), Rope.at(grid_positions(1, 2, 3), 12)
+    causal = torch.ones(6, 6, dtype=torch.bool).tril()
+    expected = stack[2](stack[1](stack[0](x, rope, causal), rope, causal), rope, causal)
+    assert torch.equal(run_blocks(stack, x, rope, causal), expected)
+    memories = [Memory() for _ in stack]
+    assert torch.equal(run_blocks(stack, x, rope, causal, memories), expected)
+    assert all(memory.keys is not None for memory in memories)
+    with pytest.raises(ValueError, match="3 blocks need as many memories, got 2"):
+        run_blocks(stack, x, rope, causal, memories[:2])
+
+
+@pytest.mark.parametrize("rotated", [True, False])
+def test_gradients_are_the_same_with_checkpointing_and_less_is_kept(
+    stack: nn.ModuleList, generator: torch.Generator, rotated: bool
+) -> None:
+    rope = Rope.at(grid_positions(1, 2, 3), 12) if rotated else None
+    x = torch.randn(2, 6, 24, generator=generator, requires_grad=True)
+    causal = torch.ones(6, 6, dtype=torch.bool).tril()
+    gradients, kept = [], []
+    for checkpointing in (False, True):
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda saved, sizes=sizes: sizes.append(saved.numel()) or saved, lambda saved: saved
+        ):
+            y = run_blocks(stack, x, rope, causal, checkpointing=checkpointing)
+        gradients.append(torch.autograd.grad(y.square().sum(), [x, *stack.parameters()]))
+        kept.append(sum(sizes))
+    for plain, recomputed in zip(*gradients, strict=True):
+        assert torch.equal(plain, recomputed)
+    assert kept[1] < 0.2 * kept[0]
+
+
+def test_a_block_with_a_memory_is_not_checkpointed(stack: nn.ModuleList) -> None:
+    x, memories = torch.zeros(1, 2, 24), [Memory() for _ in stack]
+    with pytest.raises(ValueError, match="cannot be checkpointed"):
+        run_blocks(stack, x, None, None, memories, checkpointing=True)
+    with torch.no_grad():
+        run_blocks(stack, x, None, None, memories, checkpointing=True)
+
+
 def test_initial_weights_depend_on_the_generator_alone_and_shrink_with_depth() -> None:
     first, second = (nn.ModuleList(Block(48, 2) for _ in range(8)) for _ in range(2))
     for stack in (first, second):
@@ -159,3 +230,9 @@ def test_initial_weights_depend_on_the_generator_alone_and_shrink_with_depth() -
     assert 0.015 < weights["7.attn.qkv.weight"].std() < 0.02
     assert shallow / deep == pytest.approx(math.sqrt(8), rel=0.05)
     assert not weights["3.attn.qkv.bias"].any()
+
+
+def test_learnt_tokens_start_at_zero_even_where_memory_was_not_cleared() -> None:
+    module = nn.ParameterList([torch.ones(1, 1, 4)])
+    initialise(module, torch.Generator())
+    assert not module[0].any()

@@ -24,3 +24,15 @@ def test_a_run_that_begins_anew_begins_a_new_log(tmp_path: Path) -> None:
         path.write_text(content)
         LossLog(path, 0).add(1, {"loss": 7.0})
         assert path.read_text() == "step,loss\n1,7\n"
+
+
+def test_metrics_may_come_and_go(tmp_path: Path) -> None:
+    path = tmp_path / "losses.csv"
+    log = LossLog(path, 0)
+    log.add(1, {"loss": 3.0})
+    log.add(2, {"loss": 2.0, "image": 5.0})
+    log.add(3, {"image": 4.0, "loss": 1.0})
+    log = LossLog(path, 2)
+    log.add(3, {"loss": 1.5})
+    log.add(4, {"rank": 7.0})
+    assert path.read_text() == "step,loss,image,rank\n1,3,,\n2,2,5,\n3,1.5,,\n4,,,7\n"

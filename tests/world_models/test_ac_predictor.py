@@ -7,15 +7,18 @@ import torch
 from torch import Tensor
 
 from vjepa_gym.learning.layers import Memory
-from vjepa_gym.world_models.ac_predictor import ACPredictor
-from vjepa_gym.world_models.presets import ACPredictorConfig
+from vjepa_gym.world_models.ac_predictor import ACPredictor, ACPredictorConfig
 
 DIM = 8
 
 
-def predictor(width: int = 28, heads: int = 2, grid: int = 2) -> ACPredictor:
+def predictor(
+    width: int = 28, heads: int = 2, grid: int = 2, use_extrinsics: bool = False
+) -> ACPredictor:
     """A small predictor whose weights are a formula, so that they are the same everywhere."""
-    config = ACPredictorConfig(width=width, depth=2, heads=heads, grid_size=grid)
+    config = ACPredictorConfig(
+        width=width, depth=2, heads=heads, grid_size=grid, use_extrinsics=use_extrinsics
+    )
     model = ACPredictor(config, DIM).eval()
     learnt = {name: x for name, x in model.state_dict().items() if "_scale" not in name}
     learnt.pop("state_mean")
@@ -91,16 +94,16 @@ def test_frames_may_be_given_one_by_one() -> None:
 
 
 def test_another_grid_covers_the_same_positions() -> None:
-    fine = predictor(grid=4)._rope(0, 1, 4, torch.device("cpu"))
-    coarse = predictor(grid=2)._rope(0, 1, 4, torch.device("cpu"))
+    fine = predictor(grid=4)._rope(0, 1, (2, 2), torch.zeros(1))
+    coarse = predictor(grid=2)._rope(0, 1, (2, 2), torch.zeros(1))
     # The second column of the coarse grid lies where the third of the fine one does.
-    whole = predictor(grid=4)._rope(0, 1, 16, torch.device("cpu"))
+    whole = predictor(grid=4)._rope(0, 1, (4, 4), torch.zeros(1))
     assert torch.equal(fine.cos[3], whole.cos[2 + 2])
     assert not torch.equal(coarse.cos[3], whole.cos[2 + 2])
 
 
 def test_action_and_state_turn_with_time_alone() -> None:
-    rope = predictor()._rope(5, 1, 4, torch.device("cpu"))
+    rope = predictor()._rope(5, 1, (2, 2), torch.zeros(1))
     part = 2 * (14 // 3 // 2)
     assert torch.equal(rope.cos[0], rope.cos[1])
     assert (rope.cos[0, part:] == 1).all()
@@ -108,8 +111,57 @@ def test_action_and_state_turn_with_time_alone() -> None:
 
 
 def test_a_frame_that_is_not_square_is_refused() -> None:
-    with pytest.raises(ValueError, match="square grid of tokens, got 6"):
+    with pytest.raises(ValueError, match=r"square grid of tokens .*got 6"):
         predictor()(*clip(tokens=6))
+
+
+def test_a_frame_may_have_any_grid() -> None:
+    model, seen = predictor(), clip(tokens=6)
+    wide, tall = model(*seen, grid=(2, 3)), model(*seen, grid=(3, 2))
+    assert wide.shape == tall.shape == (2, 3, 6, DIM)
+    assert not torch.allclose(wide, tall)
+    with pytest.raises(ValueError, match="a grid of 2 x 2 tokens, got 6"):
+        model(*seen, grid=(2, 2))
+
+
+def test_extrinsics_are_seen_where_there_is_a_token_for_them() -> None:
+    model, seen = predictor(use_extrinsics=True), clip()
+    views = torch.cos(torch.arange(2 * 3 * 6) * 0.4).reshape(2, 3, 6)
+    before, views_after = model(*seen, extrinsics=views), views.clone()
+    assert before.shape == (2, 3, 4, DIM)
+    views_after[:, 1] += 1
+    after = model(*seen, extrinsics=views_after)
+    assert torch.equal(before[:, 0], after[:, 0])
+    assert (before[:, 1:] - after[:, 1:]).abs().amax((0, 2, 3)).min() > 1e-4
+    assert model.conditions == 3
+
+
+def test_extrinsics_are_given_exactly_if_they_are_used() -> None:
+    views = torch.zeros(2, 3, 6)
+    with pytest.raises(ValueError, match="needs the camera's extrinsics"):
+        predictor(use_extrinsics=True)(*clip())
+    with pytest.raises(ValueError, match="made without the camera's extrinsics"):
+        predictor()(*clip(), extrinsics=views)
+
+
+def test_gradients_are_the_same_with_checkpointing() -> None:
+    model, gradients = predictor().requires_grad_(), []
+    for model.checkpointing in (False, True):
+        loss = model(*clip())[..., 0].square().sum()
+        gradients.append(torch.autograd.grad(loss, list(model.parameters())))
+    for plain, recomputed in zip(*gradients, strict=True):
+        assert torch.equal(plain, recomputed)
+
+
+def test_poses_keep_their_precision_where_latents_have_half() -> None:
+    model, (latents, poses, actions) = predictor(), clip()
+    expected = model(latents, poses, actions)
+    model.bfloat16()
+    for name in ("state_mean", "state_scale", "action_scale"):
+        model.register_buffer(name, getattr(model, name).float())
+    predicted = model(latents.bfloat16(), poses, actions)
+    assert predicted.dtype == torch.bfloat16
+    assert (predicted.float() - expected).abs().mean() < 0.05
 
 
 def test_a_roll_of_plus_pi_is_one_of_minus_pi_once_normalised() -> None:

@@ -1,10 +1,14 @@
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import layer_norm
 
 from vjepa_gym.learning.layers import initialise
 from vjepa_gym.world_models.encoder import (
     EncoderConfig,
+    Positions,
     Stem,
     VisionTransformer,
     encode_frames,
@@ -15,10 +19,14 @@ from vjepa_gym.world_models.encoder import (
 STEMS = pytest.mark.parametrize("stem", Stem)
 
 
-def small_encoder(stem: Stem = Stem.patch) -> VisionTransformer:
-    config = EncoderConfig(image_size=16, patch_size=4, width=24, depth=2, heads=2, stem=stem)
-    encoder = VisionTransformer(config)
-    initialise(encoder, torch.Generator().manual_seed(0))
+def small_encoder(stem: Stem = Stem.patch, **changes: Any) -> VisionTransformer:
+    sizes: dict[str, Any] = {"image_size": 16, "patch_size": 4, "width": 24, "depth": 2, "heads": 2}
+    encoder = VisionTransformer(EncoderConfig(**(sizes | changes), stem=stem))
+    generator = torch.Generator().manual_seed(0)
+    initialise(encoder, generator)
+    for name, weight in encoder.named_parameters():
+        if "mod_embed" in name or "norms_block" in name:
+            nn.init.normal_(weight, generator=generator)
     return encoder.eval()
 
 
@@ -117,11 +125,95 @@ def test_a_video_of_broken_tubelets_is_refused(shape: tuple[int, int, int]) -> N
         {"width": 96, "heads": 32},
         {"stem": Stem.conv, "patch_size": 2},
         {"stem": Stem.conv, "patch_size": 14, "image_size": 224},
+        {"levels": 0},
+        {"levels": 25},
+        {"levels": 2, "level_blocks": [23]},
+        {"levels": 2, "level_blocks": [23, 11]},
+        {"levels": 2, "level_blocks": [5, 22]},
+        {"rope_grid": -1},
+        {"positions": Positions.sincos, "frames": 15},
+        {"positions": Positions.sincos_2d, "width": 90, "heads": 3},
     ],
 )
 def test_impossible_sizes_are_refused(changes: dict) -> None:
-    with pytest.raises(ValueError, match=r"patch_size|heads"):
+    named = r"patch_size|heads|level|rope_grid|frames|multiple of 4"
+    with pytest.raises(ValueError, match=named):
         EncoderConfig(**changes)
+
+
+def test_frames_need_not_fit_where_positions_are_rotations() -> None:
+    assert EncoderConfig(tubelet_size=3).base_grid == (5, 16, 16)
+
+
+def test_levels_are_what_shallower_encoders_give(video: torch.Tensor) -> None:
+    encoder = small_encoder(depth=6, levels=3)
+    assert encoder.config.level_ends == [1, 3, 5]
+    keep = torch.tensor([[3, 8, 20], [0, 9, 30]])
+    for chosen in (None, keep):
+        features = encoder.levels(video, chosen).chunk(3, -1)
+        for level, end in enumerate(encoder.config.level_ends):
+            shallow = small_encoder(depth=end + 1)
+            shallow.load_state_dict(encoder.state_dict(), strict=False)
+            shallow.norm.load_state_dict(encoder.norms_block[level].state_dict())
+            assert torch.equal(features[level], shallow(video, chosen))
+        assert torch.equal(features[-1], encoder(video, chosen))
+
+
+def test_one_level_is_the_encoding(video: torch.Tensor) -> None:
+    encoder = small_encoder()
+    assert torch.equal(encoder.levels(video), encoder(video))
+
+
+def test_levels_may_be_named() -> None:
+    config = EncoderConfig(depth=48, levels=4, level_blocks=[11, 23, 37, 47])
+    assert config.level_ends == [11, 23, 37, 47]
+    assert EncoderConfig(depth=40, levels=4).level_ends == [9, 19, 29, 39]
+
+
+@STEMS
+def test_a_single_frame_has_a_stem_of_its_own(stem: Stem, video: torch.Tensor) -> None:
+    encoder = small_encoder(stem, image_tokens=True)
+    image = video[:, :, :1]
+    assert encoder.grid(1, 16, 16) == (1, 4, 4)
+    assert encoder(image).shape == (2, 16, 24)
+    before = encoder(image), encoder(video)
+    nn.init.ones_(encoder.img_mod_embed)
+    assert not torch.allclose(encoder(image), before[0])
+    assert torch.equal(encoder(video), before[1])
+    nn.init.ones_(encoder.video_mod_embed)
+    assert not torch.allclose(encoder(video), before[1])
+    with pytest.raises(ValueError, match="whole tubelets of 2 frames"):
+        small_encoder()(image)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"levels": 2}, {"positions": Positions.sincos}, {"rope_grid": 3}]
+)
+def test_gradients_are_the_same_with_checkpointing(
+    changes: dict[str, Any], video: torch.Tensor
+) -> None:
+    encoder, gradients = small_encoder(**changes), []
+    for encoder.checkpointing in (False, True):
+        loss = encoder.levels(video, torch.arange(7).expand(2, -1)).square().sum()
+        gradients.append(torch.autograd.grad(loss, list(encoder.parameters())))
+    for plain, recomputed in zip(*gradients, strict=True):
+        assert torch.equal(plain, recomputed)
+
+
+def test_weights_of_several_levels_and_images_are_named_as_in_the_public_checkpoints() -> None:
+    plain = small_encoder().state_dict().keys()
+    names = small_encoder(levels=2, image_tokens=True).state_dict().keys()
+    assert plain - names == {"norm.weight", "norm.bias"}
+    assert names - plain == {
+        "norms_block.0.weight",
+        "norms_block.0.bias",
+        "norms_block.1.weight",
+        "norms_block.1.bias",
+        "patch_embed_img.proj.weight",
+        "patch_embed_img.proj.bias",
+        "img_mod_embed",
+        "video_mod_embed",
+    }
 
 
 def test_the_weights_are_named_as_in_the_public_checkpoints() -> None:
@@ -132,3 +224,26 @@ def test_the_weights_are_named_as_in_the_public_checkpoints() -> None:
         "norm",
     }
     assert names == {f"{part}.{kind}" for part in parts for kind in ("weight", "bias")}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_gpu_gives_the_same_features(checkpointing: bool, video: torch.Tensor) -> None:
+    encoder = small_encoder(levels=2, image_tokens=True, rope_grid=3)
+    keep = torch.tensor([[3, 8, 20], [0, 9, 30]])
+    expected = encoder.levels(video, keep)
+    encoder.checkpointing = checkpointing
+    encoder.cuda()
+    features = encoder.levels(video.cuda(), keep.cuda())
+    torch.testing.assert_close(features.cpu(), expected, atol=1e-3, rtol=0)
+    with torch.autocast("cuda", torch.bfloat16):
+        half = encoder.levels(video.cuda(), keep.cuda())
+    assert (half.float().cpu() - expected).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("changes", [{}, {"positions": Positions.sincos}, {"image_tokens": True}])
+def test_half_precision_changes_little(changes: dict[str, Any], video: torch.Tensor) -> None:
+    encoder = small_encoder(**changes)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = encoder(video)
+    assert 0 < (half.float() - encoder(video)).abs().mean() < 0.05

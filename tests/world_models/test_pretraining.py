@@ -5,46 +5,36 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from films import moving_squares
 
 from vjepa_gym.errors import CheckpointError, DatasetError, TrainingError
 from vjepa_gym.learning.checkpoints import read_json, write_json
-from vjepa_gym.types import Frames
-from vjepa_gym.world_models.encoder import Stem, normalise_tokens, take_tokens
-from vjepa_gym.world_models.masking import MaskConfig, sample_masks, small_grid_masks
-from vjepa_gym.world_models.presets import MODELS
-from vjepa_gym.world_models.pretraining import (
-    PRETRAINING,
-    MaskedPretraining,
-    PretrainingConfig,
-    load_encoder,
-    pretrain,
-)
+from vjepa_gym.world_models.encoder import Stem
+from vjepa_gym.world_models.masking import small_grid_masks
+from vjepa_gym.world_models.presets import MODELS, ModelConfig
+from vjepa_gym.world_models.pretraining import load_encoder, pretrain
+from vjepa_gym.world_models.pretraining_config import MaskedBy, PretrainingConfig, Schedule
+from vjepa_gym.world_models.pretraining_presets import PRETRAINING
+from vjepa_gym.world_models.vjepa2 import VJEPA2
+
+DENSE = {"context_weight": 0.5, "context_warmup": [0.1, 0.3]}
 
 
-def moving_squares(episodes: int = 6, rows: int = 8, size: int = 16) -> Frames:
-    """Films of a bright square that drifts over a dark ground."""
-    rng = np.random.default_rng(0)
-    images = np.full((episodes * rows, size, size, 3), 40, np.uint8)
-    for row in range(len(images)):
-        if row % rows == 0:
-            x, y, dx, dy = rng.integers(0, size), rng.integers(0, size), *rng.integers(-3, 4, 2)
-        x, y = (x + dx) % size, (y + dy) % size
-        images[row, max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3] = 220
-    poses = np.zeros((len(images), 7), np.float32)
-    return Frames(images=images, poses=poses, offsets=np.arange(0, len(images) + 1, rows))
-
-
-def recipe(**changes: object) -> PretrainingConfig:
+def recipe(**changes: Any) -> PretrainingConfig:
     return replace(PRETRAINING["debug"](), **changes)
 
 
-def task(frames: Frames, training: PretrainingConfig) -> MaskedPretraining:
-    generator = torch.Generator().manual_seed(0)
-    return MaskedPretraining(frames, MODELS["debug"](), training, generator=generator, device="cpu")
+def dense_model() -> ModelConfig:
+    """The smallest model of V-JEPA 2.1: two depths, tokens for images, visible tokens too."""
+    model = MODELS["debug"]()
+    encoder = replace(model.encoder, levels=2, image_tokens=True)
+    predictor = replace(model.predictor, levels=2, dense=True, image_tokens=True)
+    return replace(model, encoder=encoder, predictor=predictor)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -52,21 +42,65 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def test_pretraining_learns_to_predict_what_is_masked_and_does_not_collapse(
-    tmp_path: Path,
-) -> None:
+def losses(
+    folder: Path, model: ModelConfig, training: PretrainingConfig, **others: Any
+) -> list[dict[str, float]]:
+    """Pretrain on the drifting squares; return the metrics of every step."""
     told: list[dict[str, float]] = []
     pretrain(
         moving_squares(),
-        MODELS["debug"](),
-        recipe(steps=40, batch_size=8, learning_rate=0.01, ema_start=0.9, checkpoint_every=100),
-        folder=tmp_path,
+        model,
+        training,
+        folder=folder,
         seed=0,
         on_step=lambda step, total, metrics: told.append(metrics),
+        **others,
     )
-    first, last = (np.mean([one["loss"] for one in part]) for part in (told[:8], told[-8:]))
-    assert last < 0.5 * first
+    return told
+
+
+@pytest.mark.parametrize(
+    ("model", "changes"),
+    [
+        (MODELS["debug"], {}),
+        (MODELS["debug"], {"masked_by": MaskedBy.noise}),
+        (dense_model, DENSE),
+    ],
+    ids=["v-jepa 2", "noise", "dense"],
+)
+def test_pretraining_learns_to_predict_what_is_masked_and_does_not_collapse(
+    tmp_path: Path, model: Callable[[], ModelConfig], changes: dict
+) -> None:
+    training = recipe(
+        steps=60, batch_size=8, learning_rate=0.01, ema_start=0.9, checkpoint_every=100, **changes
+    )
+    told = losses(tmp_path, model(), training)
+    name = "masked_loss" if changes is DENSE else "loss"
+    first, last = (np.mean([one[name] for one in part]) for part in (told[:8], told[-8:]))
+    assert last < 0.6 * first
     assert told[-1]["latent_std"] > 0.1
+    assert told[-1]["latent_rank"] > 1.5
+
+
+def test_videos_and_images_are_learnt_from_together(tmp_path: Path) -> None:
+    training = recipe(
+        steps=60, batch_size=8, learning_rate=0.01, ema_start=0.9, checkpoint_every=100, **DENSE
+    )
+    images = moving_squares(episodes=9, rows=1, size=20)
+    told = losses(tmp_path, dense_model(), training, images=images)
+    first, last = (np.mean([one["masked_loss"] for one in part]) for part in (told[:8], told[-8:]))
+    assert last < 0.6 * first
+    assert len(images.asked) == 60 * 2
+
+
+def test_two_runs_are_equal_bit_for_bit(tmp_path: Path) -> None:
+    training = recipe(
+        steps=6, random_crop=True, random_flip=True, masked_by=MaskedBy.noise, **DENSE
+    )
+    for name in ("one", "two"):
+        images = moving_squares(episodes=3, rows=1)
+        losses(tmp_path / name, dense_model(), training, images=images)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 def test_the_encoder_that_is_saved_is_the_moving_average(tmp_path: Path) -> None:
@@ -79,69 +113,31 @@ def test_the_encoder_that_is_saved_is_the_moving_average(tmp_path: Path) -> None
     assert not any(weight.requires_grad for weight in encoder.parameters())
 
 
-def test_the_loss_is_the_mean_difference_from_the_teachers_normalised_tokens() -> None:
-    training = recipe(masks=[MaskConfig(blocks=1, scale=0.3), MaskConfig(blocks=2, scale=0.2)])
-    one = task(moving_squares(), training)
-    loss, metrics = one.loss(torch.Generator().manual_seed(7))
+def test_what_is_saved_says_how_far_it_is_and_has_the_predictor(tmp_path: Path) -> None:
+    class Killed(BaseException):
+        pass
 
-    again = torch.Generator().manual_seed(7)
-    video = one._video(again)
-    targets = normalise_tokens(one.target(video))
-    differences = []
-    for index, kind in enumerate(training.masks):
-        masks = sample_masks(kind, len(video), (2, 4, 4), again)
-        context = one.encoder(video, masks.keep)
-        predicted = one.predictor(
-            context, masks.keep, masks.masked, grid=(2, 4, 4), mask_index=index
-        )
-        differences.append((predicted - take_tokens(targets, masks.masked)).abs().mean())
-    torch.testing.assert_close(loss, sum(differences) / 2)
-    torch.testing.assert_close(metrics["latent_std"], targets.std(0).mean())
+    def kill(step: int, total: int, metrics: dict[str, float]) -> None:
+        if step == 3:
+            raise Killed
+
+    model, films = MODELS["debug"](), moving_squares()
+    with pytest.raises(Killed):
+        pretrain(films, model, recipe(), folder=tmp_path, seed=0, on_step=kill)
+    assert read_json(tmp_path / "training.json") == {"step": 2, "steps": 4}
+    pretrain(films, model, recipe(), folder=tmp_path, seed=0)
+    assert read_json(tmp_path / "training.json") == {"step": 4, "steps": 4}
+    assert VJEPA2.load(tmp_path).predictor is not None
 
 
-def test_no_gradient_reaches_the_teacher() -> None:
-    one = task(moving_squares(), recipe())
-    one.loss(torch.Generator())[0].backward()
-    assert all(weight.grad is None for weight in one.target.parameters())
-    assert all(weight.grad is not None for weight in one.encoder.parameters())
-
-
-def test_the_teacher_follows_at_a_rate_that_changes_linearly() -> None:
-    one = task(moving_squares(), recipe(ema_start=0.5, ema_end=0.9))
-    for weight in one.encoder.parameters():
-        weight.data.fill_(1.0)
-    for weight in one.target.parameters():
-        weight.data.zero_()
-    one.after_step(0.5)
-    for weight in one.target.parameters():
-        torch.testing.assert_close(weight, torch.full_like(weight, 0.3))
-
-
-def test_clips_are_consecutive_frames_of_one_episode() -> None:
-    frames = moving_squares(episodes=3, rows=8)
-    stamps = np.arange(24, dtype=np.uint8)[:, None, None, None]
-    frames = replace(frames, images=np.broadcast_to(stamps, frames.images.shape).copy())
-    one = task(frames, recipe(stride=2, batch_size=200))
-    red = one._video(torch.Generator().manual_seed(0))[:, 0, :, 0, 0]
-    rows = ((red * 0.229 + 0.485) * 255).round().long()
-    assert torch.equal(rows - rows[:, :1], torch.tensor([0, 2, 4, 6]).expand(200, -1))
-    assert torch.equal(rows[:, 0] // 8, rows[:, -1] // 8)
-    assert rows[:, 0].unique().tolist() == [0, 1, 8, 9, 16, 17]
-
-
-def test_frames_of_another_size_are_scaled() -> None:
-    one = task(moving_squares(size=24), recipe())
-    assert one._video(torch.Generator()).shape == (4, 3, 4, 16, 16)
-
-
-def test_random_crops_are_off_unless_asked_for() -> None:
-    plain, cropped = (
-        task(moving_squares(), recipe(random_crop=crop))._video(torch.Generator())
-        for crop in (False, True)
-    )
-    assert plain.shape == cropped.shape
-    assert not torch.allclose(plain, cropped)
-    assert not any(make().random_crop for name, make in PRETRAINING.items() if name != "published")
+def test_a_training_can_start_from_a_model(tmp_path: Path) -> None:
+    model, films = MODELS["debug"](), moving_squares()
+    pretrain(films, model, recipe(), folder=tmp_path / "first", seed=0)
+    initial = VJEPA2.load(tmp_path / "first")
+    still = recipe(steps=1, learning_rate=0.0, ema_start=1.0, ema_end=1.0)
+    pretrain(films, model, still, folder=tmp_path / "second", seed=1, initial=initial)
+    for name, tensor in VJEPA2.load(tmp_path / "second").state_dict().items():
+        assert torch.equal(initial.state_dict()[name], tensor), name
 
 
 def test_the_conv_stem_trains_too(tmp_path: Path) -> None:
@@ -151,10 +147,8 @@ def test_the_conv_stem_trains_too(tmp_path: Path) -> None:
     assert load_encoder(tmp_path)[1].encoder.stem is Stem.conv
 
 
-@pytest.mark.parametrize("changes", [{}, {"random_crop": True}])
-def test_a_run_that_was_killed_ends_with_the_same_bytes(
-    tmp_path: Path, changes: dict[str, bool]
-) -> None:
+@pytest.mark.parametrize("changes", [{}, {"random_crop": True}, {"masked_by": MaskedBy.noise}])
+def test_a_run_that_was_killed_ends_with_the_same_bytes(tmp_path: Path, changes: dict) -> None:
     class Killed(BaseException):
         pass
 
@@ -163,7 +157,7 @@ def test_a_run_that_was_killed_ends_with_the_same_bytes(
             raise Killed
 
     def run(folder: Path, on_step: Callable | None = None) -> None:
-        training = recipe(steps=20, checkpoint_every=5, **changes)
+        training = recipe(steps=20, checkpoint_every=5, cooldown_frames=6, **changes)
         pretrain(
             moving_squares(), MODELS["debug"](), training, folder=folder, seed=3, on_step=on_step
         )
@@ -176,22 +170,22 @@ def test_a_run_that_was_killed_ends_with_the_same_bytes(
 
 
 KILLED_RUN = """
-import importlib.util, os, signal, sys
+import os, signal, sys
 from pathlib import Path
-spec = importlib.util.spec_from_file_location("this", sys.argv[1])
-this = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(this)
+sys.path.insert(0, sys.argv[1])
+import films, test_pretraining as this
 def kill(step, total, metrics):
     if step == 13:
         os.kill(os.getpid(), signal.SIGKILL)
-this.pretrain(this.moving_squares(), this.MODELS["debug"](),
+this.pretrain(films.moving_squares(), this.MODELS["debug"](),
               this.recipe(steps=20, checkpoint_every=5), folder=Path(sys.argv[2]), seed=3,
               on_step=kill)
 """
 
 
 def test_sigkill_costs_at_most_the_steps_since_the_last_checkpoint(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", KILLED_RUN, __file__, str(tmp_path / "killed")]
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-c", KILLED_RUN, here, str(tmp_path / "killed")]
     assert subprocess.run(command, env=os.environ, check=False).returncode == -signal.SIGKILL
     steps: list[int] = []
     for folder in ("killed", "whole"):
@@ -208,20 +202,43 @@ def test_sigkill_costs_at_most_the_steps_since_the_last_checkpoint(tmp_path: Pat
 
 
 def test_films_without_differences_raise_the_alarm(tmp_path: Path) -> None:
-    frames = moving_squares()
-    frames = replace(frames, images=np.full_like(frames.images, 100))
+    films = moving_squares()
+    films.films = [np.full_like(film, 100) for film in films.films]
     with pytest.raises(TrainingError, match="clips are not all alike"):
-        pretrain(frames, MODELS["debug"](), recipe(collapse_patience=3), folder=tmp_path, seed=0)
+        pretrain(films, MODELS["debug"](), recipe(collapse_patience=3), folder=tmp_path, seed=0)
 
 
 def test_episodes_that_are_too_short_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="episode of 4 rows; the longest of 6 has 3"):
+    with pytest.raises(DatasetError, match=r"6 of 6 videos .*film-0\.mp4 \(3 frames of 4\), .*, "):
         pretrain(moving_squares(rows=3), MODELS["debug"](), recipe(), folder=tmp_path, seed=0)
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_a_video_that_cannot_be_read_is_named_or_replaced_if_asked(
+    tmp_path: Path, prefetch: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    films, model = moving_squares(), MODELS["debug"]()
+    films.broken = {"film-2.mp4", "film-4.mp4"}
+    with pytest.raises(DatasetError, match=r"film-[24].mp4 cannot be .* skip_bad=true takes"):
+        pretrain(films, model, recipe(prefetch=prefetch), folder=tmp_path / "no", seed=0)
+    for name in ("one", "two"):
+        training = recipe(steps=10, prefetch=prefetch)
+        pretrain(films, model, training, folder=tmp_path / name, seed=0, skip_bad=True)
+    assert "2 videos could not be read and were replaced" in caplog.text
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_where_no_video_can_be_read_nothing_is_skipped(tmp_path: Path) -> None:
+    films = moving_squares()
+    films.broken = set(films.names)
+    with pytest.raises(DatasetError, match=r"None of 5 clips drawn .* look at the data"):
+        pretrain(films, MODELS["debug"](), recipe(), folder=tmp_path, seed=0, skip_bad=True)
 
 
 def test_an_encoder_that_does_not_fit_its_configuration_is_refused(tmp_path: Path) -> None:
     pretrain(moving_squares(), MODELS["debug"](), recipe(), folder=tmp_path, seed=0)
     config = read_json(tmp_path / "config.json")
+    assert isinstance(config, dict)
     config["encoder"]["depth"] = 3
     write_json(tmp_path / "config.json", config)
     with pytest.raises(CheckpointError, match=r"missing: encoder\.blocks\.2"):
@@ -229,21 +246,73 @@ def test_an_encoder_that_does_not_fit_its_configuration_is_refused(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "changes", [{"frames": 0}, {"stride": 0}, {"masks": []}, {"ema_start": 1.1}, {"ema_end": -0.1}]
+    "changes",
+    [
+        {"frames": 0},
+        {"stride": 0},
+        {"fps": 0.0},
+        {"masks": []},
+        {"ema_start": 1.1},
+        {"ema_end": -0.1},
+        {"context_weight": -1.0},
+        {"context_warmup": [0.5, 0.2]},
+        {"image_share": 0.0},
+        {"image_weight": 1.0},
+        {"crop_scale": [0.0, 1.0]},
+        {"crop_aspect": [2.0, 1.0]},
+        {"cooldown_frames": 8, "decay": 0.0},
+        {"stretch": 0.5},
+    ],
 )
-def test_impossible_recipes_are_refused(changes: dict) -> None:
-    with pytest.raises(ValueError, match=r"|".join(["frames", "ema_"])):
+def test_impossible_recipes_are_refused_by_the_names_of_their_fields(changes: dict) -> None:
+    with pytest.raises(ValueError, match=min(changes).split("_")[0]):
         recipe(**changes)
 
 
-def test_recipes_are_the_published_ones_and_their_small_kin() -> None:
-    published, tiny = PRETRAINING["published"](), PRETRAINING["tiny"]()
+def test_the_published_recipe_is_that_of_the_public_configuration() -> None:
+    published = PRETRAINING["published"]()
     assert published.rate_at(0.0) == pytest.approx(1e-4)
-    assert published.rate_at(0.5) == pytest.approx(5.25e-4)
+    assert published.rate_at(12 / 252) == published.rate_at(240 / 252) == pytest.approx(5.25e-4)
     assert published.rate_at(1.0) == pytest.approx(1e-6)
-    assert (published.ema_start, published.ema_end, published.weight_decay) == (
-        0.99925,
-        0.99925,
-        0.04,
-    )
+    assert (published.ema_start, published.ema_end) == (0.99925, 0.99925)
+    assert published.weight_decay == 0.04
+    assert (published.frames, published.fps, published.cooldown_frames) == (16, 4.0, 64)
+    assert not published.cooling(240_000, published.steps)
+    assert published.cooling(240_001, published.steps)
+
+
+def test_tiny_is_what_the_shipped_weights_were_trained_by() -> None:
+    tiny = PRETRAINING["tiny"]()
     assert tiny.masks == small_grid_masks()
+    assert (tiny.steps, tiny.batch_size, tiny.frames, tiny.stride) == (3000, 64, 4, 1)
+    assert (tiny.ema_start, tiny.ema_end, tiny.learning_rate) == (0.99, 0.999, 1e-3)
+    assert (tiny.random_crop, tiny.random_flip, tiny.mask_token_each) == (False, False, True)
+
+
+def test_the_dense_loss_of_the_21_recipe_comes_in_between_15_and_30_thousand_steps() -> None:
+    training = PRETRAINING["vjepa_21"]()
+    weights = [training.context_weight_at(step / 312_000) for step in (0, 15e3, 22.5e3, 30e3, 3e5)]
+    assert weights == pytest.approx([0.0, 0.0, 0.25, 0.5, 0.5])
+    assert training.rate_at(0.5) == pytest.approx(6e-4)
+    clips, images = 0.4 * training.batch_size, 0.6 * training.batch_size
+    assert (clips, images) == (3072, 4608)
+
+
+def test_v_jepa_and_i_jepa_follow_a_cosine_that_is_stretched() -> None:
+    vjepa, ijepa = PRETRAINING["vjepa"](), PRETRAINING["ijepa"]()
+    assert vjepa.schedule is ijepa.schedule is Schedule.cosine
+    assert vjepa.rate_at(0.0) == pytest.approx(2e-4)
+    assert vjepa.rate_at(12 / 90) == pytest.approx(6.25e-4)
+    # After 78 k of 100.5 k steps of the whole cosine.
+    part = 0.5 * (1 + np.cos(np.pi * 78 / 100.5))
+    assert vjepa.rate_at(1.0) == pytest.approx(1e-6 + (6.25e-4 - 1e-6) * part)
+    assert ijepa.rate_at(1.0) == pytest.approx(1e-6)
+    assert vjepa.ema_start + (vjepa.ema_end - vjepa.ema_start) * 0.5 == pytest.approx(0.9988)
+
+
+@pytest.mark.parametrize("name", PRETRAINING)
+def test_crops_and_mirrors_are_off_but_for_published_recipes(name: str) -> None:
+    training = PRETRAINING[name]()
+    public = name in ("published", "vjepa_21", "vjepa", "ijepa")
+    assert training.random_crop is public
+    assert training.random_flip is (public and name != "ijepa")

@@ -16,6 +16,7 @@ from vjepa_gym.world_models.encoder import VisionTransformer
 from vjepa_gym.world_models.gates import Gates
 from vjepa_gym.world_models.poses import integrate
 from vjepa_gym.world_models.presets import debug
+from vjepa_gym.world_models.vjepa2 import VJEPA2
 from vjepa_gym.world_models.vjepa2_ac import VJEPA2AC, Persistence, load_world_model
 
 GATES = Gates(
@@ -110,6 +111,47 @@ def test_gradients_reach_actions_that_ask_for_them(world_model: VJEPA2AC) -> Non
     assert not world_model.imagine(context, actions()).latents.requires_grad
 
 
+@pytest.mark.parametrize(("precision", "most"), [("bfloat16", 0.02), ("int8", 0.03)])
+def test_fewer_bits_see_and_imagine_much_the_same(
+    world_model: VJEPA2AC, precision: str, most: float
+) -> None:
+    context = seen(world_model, past=2)
+    expected = context.latents, world_model.imagine(context, actions()).latents
+    world_model.lower(precision)
+    assert world_model.precision == precision
+    found = seen(world_model, past=2).latents, world_model.imagine(context, actions()).latents
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == torch.float32
+        assert 0 < (one - other).norm() / other.norm() < most
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_gradients_reach_actions_through_fewer_bits(world_model: VJEPA2AC, precision: str) -> None:
+    wanted = actions().requires_grad_()
+    world_model.lower(precision)
+    world_model.imagine(seen(world_model), wanted).latents[..., 0, 0].sum().backward()
+    assert wanted.grad is not None
+    assert wanted.grad.abs().max() > 0
+
+
+def test_a_cpu_computes_in_thirty_two_bits_by_itself(world_model: VJEPA2AC) -> None:
+    world_model.lower("auto")
+    assert world_model.precision == "float32"
+
+
+def test_lost_bits_are_not_saved_nor_found_again(world_model: VJEPA2AC, tmp_path: Path) -> None:
+    world_model.save(tmp_path)
+    model = load_world_model(tmp_path, precision="int8")
+    model.lower("int8")
+    assert model.precision == "int8"
+    with pytest.raises(CheckpointError, match="precision=float32"):
+        model.save(tmp_path)
+    with pytest.raises(ValueError, match="computes in int8 already"):
+        model.lower("float32")
+    with pytest.raises(UnknownNameError, match="int4"):
+        load_world_model(tmp_path, precision="int4")
+
+
 def test_it_is_the_same_after_saving(world_model: VJEPA2AC, tmp_path: Path) -> None:
     world_model.predictor.state_mean += 0.5
     world_model.save(tmp_path)
@@ -163,15 +205,24 @@ def test_a_shipped_model_is_loaded_by_its_name(
     world_model.save(tmp_path / "small")
     monkeypatch.setattr(vjepa2_ac, "files", lambda _package: tmp_path)
     assert load_world_model("small").gates == GATES
-    with pytest.raises(UnknownNameError, match=r"Unknown world model 'smal'.*'small'.*small"):
+    with pytest.raises(UnknownNameError, match=r"Unknown model 'smal'.*'small'.*small"):
         load_world_model("smal")
 
 
-def test_a_path_without_a_model_is_told_what_a_model_is(tmp_path):
-    (tmp_path / "model.pt").write_bytes(b"not a folder")
-    for path in (tmp_path / "model.pt", tmp_path / "nowhere"):
-        with pytest.raises(CheckpointError, match=r"is no folder; .*model.safetensors"):
-            load_world_model(path)
+def test_what_is_no_world_model_is_told_what_one_is(world_model: VJEPA2AC, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"There is no .*model.safetensors"):
+        load_world_model(tmp_path / "nowhere")
+    VJEPA2(world_model.config, world_model.encoder).save(tmp_path / "encoder")
+    with pytest.raises(CheckpointError, match=r"encoder holds an encoder only; .*vjepa-gym train"):
+        load_world_model(tmp_path / "encoder")
+
+
+def test_the_features_of_a_video_are_the_encoders_output(world_model: VJEPA2AC) -> None:
+    video = torch.stack([pictures()[0]] * 4)[None]
+    encoder_only = VJEPA2(world_model.config, world_model.encoder)
+    features = world_model.encode_video(video)
+    assert features.shape == (1, 2 * 16, 24)
+    assert torch.equal(features, encoder_only.encode_video(video))
 
 
 def test_in_the_control_only_the_pose_changes(world_model: VJEPA2AC) -> None:

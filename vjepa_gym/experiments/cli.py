@@ -5,10 +5,12 @@ Nothing heavy is imported before it is known that something is to be run, so tha
 
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from vjepa_gym.errors import UnknownNameError, VJEPAGymError
+from vjepa_gym.experiments.together import TOGETHER, is_first, is_to_say, processes
 
 JOBS = {
     "demo": "the shipped model reaches for goal images: a table, videos, a page to look at",
@@ -17,6 +19,8 @@ JOBS = {
     "convert": "take a dataset from DROID's layout to LeRobot, robomimic or a cache, and back",
     "pretrain": "train the V-JEPA 2 encoder on the videos of a dataset; resumes",
     "train": "train the action-conditioned predictor on top of it; resumes",
+    "probe": "how well hand and objects are read from an encoder, and from an untrained one",
+    "features": "show what an encoder makes of a video: its features as colours, beside it",
     "gates": "the offline checks that a model should pass before anyone plans with it",
     "goal": "make a goal by hand: drive the simulated arm, or take a frame or a photograph",
     "evaluate": "measure how often an agent succeeds, with intervals",
@@ -29,6 +33,7 @@ POSITIONAL = {
     "audit": ("root",),
     "convert": ("source", "target"),
     "benchmark": ("what",),
+    "features": ("video",),
 }
 """The keys of a job that words without a key stand for, in this order."""
 FLAGS = {"audit": ("checksums",)}
@@ -57,7 +62,11 @@ VJEPA_GYM_DEBUG=1             the traceback of an error as well
 Each run writes its configuration and the version of the code to runs/<job>/<date_time>."""
 
 MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
+GRACE = 10.0
+"""How long a process that is silent about a mistake stays for the one that speaks [s]."""
 HELP_WORDS = ("-h", "--help", "help")
+QUESTIONS = (*HELP_WORDS, "--version")
+"""What is answered without running anything."""
 CONFIG_FLAGS = ("-c", "--cfg")
 """The flags that the next word belongs to."""
 
@@ -78,17 +87,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VJEPAGymError as error:
         if os.environ.get("VJEPA_GYM_DEBUG"):
             raise
-        print(f"vjepa-gym: {error}", file=sys.stderr)
+        _say(f"vjepa-gym: {error}")
         return MISTAKE if isinstance(error, UnknownNameError | ValueError) else FAILURE
     except OSError as error:  # a folder that may not be written, a disk that is full
         if os.environ.get("VJEPA_GYM_DEBUG"):
             raise
-        print(f"vjepa-gym: {error}", file=sys.stderr)
+        _say(f"vjepa-gym: {error}")
         return FAILURE
     except KeyboardInterrupt:
         kept = "; what is done is kept, and the same words go on" if _resumes(words) else ""
-        print(f"vjepa-gym: interrupted{kept}.", file=sys.stderr)
+        _say(f"vjepa-gym: interrupted{kept}.")
         return INTERRUPTED
+
+
+def _say(text: str) -> None:
+    """Say what went wrong; of several processes with the same trouble, one does."""
+    if is_to_say(text):
+        print(text, file=sys.stderr, flush=True)
+    else:
+        # torchrun ends all processes when one has ended: the one that speaks must not be too late.
+        time.sleep(GRACE)
 
 
 def _resumes(words: list[str]) -> bool:
@@ -96,6 +114,10 @@ def _resumes(words: list[str]) -> bool:
 
 
 def _run(words: list[str]) -> int:
+    if processes() > 1:
+        _check_together(words)
+        if not is_first() and any(word in (*QUESTIONS, *CONFIG_FLAGS) for word in words):
+            return 0
     if not words or words[0] in HELP_WORDS:
         print(HELP.format(jobs="\n".join(f"  {name:<10} {line}" for name, line in JOBS.items())))
         return 0
@@ -111,6 +133,20 @@ def _run(words: list[str]) -> int:
     from vjepa_gym.experiments.launch import launch
 
     return launch([f"job={job}", *overrides] if job else overrides)
+
+
+def _check_together(words: list[str]) -> None:
+    """Raise if several processes cannot run this together."""
+    from vjepa_gym.experiments.mistakes import UsageError
+
+    job = words[0].removeprefix("job=") if words else ""
+    if job not in (*TOGETHER, *QUESTIONS):
+        raise UsageError(
+            f"{processes()} processes run only {' and '.join(TOGETHER)}, got {job!r}; start the"
+            " others without torchrun."
+        )
+    if any(word in ("-m", "--multirun") for word in words):
+        raise UsageError("-m and torchrun do not go together; start one torchrun for each.")
 
 
 def _job_and_overrides(words: list[str]) -> tuple[str | None, list[str]]:

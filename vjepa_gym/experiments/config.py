@@ -20,9 +20,11 @@ from vjepa_gym.experiments.jobs.collect import CollectConfig
 from vjepa_gym.experiments.jobs.convert import ConvertConfig
 from vjepa_gym.experiments.jobs.demo import DemoConfig
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig
+from vjepa_gym.experiments.jobs.features import FeaturesConfig
 from vjepa_gym.experiments.jobs.gates import GatesConfig
 from vjepa_gym.experiments.jobs.goal import GoalConfig
 from vjepa_gym.experiments.jobs.pretrain import PretrainConfig
+from vjepa_gym.experiments.jobs.probe import ProbeConfig
 from vjepa_gym.experiments.jobs.train import TrainConfig
 from vjepa_gym.experiments.settings import (
     EnvConfig,
@@ -32,9 +34,9 @@ from vjepa_gym.experiments.settings import (
     RandomConfig,
     WorldModelConfig,
 )
-from vjepa_gym.world_models.post_training import POST_TRAINING
+from vjepa_gym.world_models.post_training_config import POST_TRAINING
 from vjepa_gym.world_models.presets import MODELS
-from vjepa_gym.world_models.pretraining import PRETRAINING
+from vjepa_gym.world_models.pretraining_presets import PRETRAINING
 
 
 @dataclass(kw_only=True)
@@ -59,6 +61,8 @@ GROUPS: Mapping[str, Mapping[str, Any]] = {
         "convert": ConvertConfig,
         "pretrain": PretrainConfig,
         "train": TrainConfig,
+        "probe": ProbeConfig,
+        "features": FeaturesConfig,
         "gates": GatesConfig,
         "goal": GoalConfig,
         "evaluate": EvaluateConfig,

@@ -39,7 +39,8 @@ class Factory:
     @cached_property
     def model(self) -> VJEPA2AC:
         """The model on disk."""
-        return load_world_model(self.config.source, choose_device(self.config.device))
+        device = choose_device(self.config.device)
+        return load_world_model(self.config.source, device, self.config.precision)
 
     def world_model(self, envs: gym.vector.VectorEnv) -> WorldModel:
         """Return what is configured to be imagined with.

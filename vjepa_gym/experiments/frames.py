@@ -1,31 +1,237 @@
-"""The frames of a dataset, for training and for judging what was trained."""
+"""What models are trained on and judged by: frames with poses, or videos of any kind."""
+
+import difflib
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TypeAlias
 
 from vjepa_gym.datasets.caching.cache import open_frames
+from vjepa_gym.datasets.droid.episodes import DroidEpisodes
+from vjepa_gym.datasets.droid.layout import CAMERAS
+from vjepa_gym.datasets.sampling.videos import (
+    NOMINAL_HZ,
+    DroidVideos,
+    FrameVideos,
+    JoinedVideos,
+)
 from vjepa_gym.datasets.storage.store import EpisodeStore
+from vjepa_gym.datasets.video.finding import find_files
+from vjepa_gym.datasets.video.folder import (
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    ImageFolder,
+    VideoFolder,
+)
+from vjepa_gym.datasets.video.surveying import Progress, ignore
 from vjepa_gym.errors import DatasetError
+from vjepa_gym.experiments.convert.places import beside
 from vjepa_gym.experiments.progress import progress
-from vjepa_gym.types import Frames
+from vjepa_gym.learning.distributed import current_world
+from vjepa_gym.types import Frames, Videos
+
+Places: TypeAlias = str | Path | Sequence[str | Path]
+"""One folder, or several."""
+READABLE = (
+    "a dataset that `vjepa-gym collect` made; a folder of episodes in DROID's layout, which have a "
+    f"trajectory.h5; a folder of videos ({', '.join(VIDEO_SUFFIXES)}); or one of images "
+    f"({', '.join(IMAGE_SUFFIXES)})"
+)
+"""What `open_videos` takes."""
+LARGER = 2
+"""Videos of anybody are kept at so many times the resolution of the training, to be cropped."""
+MISSING_FRAMES = 1
+"""Rows at the end of a DROID episode that may have no frame, as released ones often have none."""
+
+logger = logging.getLogger(__name__)
 
 
-def open_split(folder: str, *, size: int, held_out: int) -> tuple[Frames, Frames]:
-    """Return the frames to train on, and those of the last `held_out` episodes.
+def open_split(
+    folder: str, *, size: int, held_out: int, hz: float = NOMINAL_HZ, skip_bad: bool = False
+) -> tuple[Frames, Frames]:
+    """Return the frames to train on with their poses, and those of the last `held_out` episodes.
+
+    Of our own datasets all rows are taken. Of anybody's episodes in DROID's layout, at 15 rows a
+    second mostly, those nearest to the ticks of a clock: what the arm did between two of them is
+    then the difference of their poses, about as much as a settled move of ours.
 
     Args:
         folder: The dataset; its videos are decoded the first time.
         size: Height and width of the frames [px].
         held_out: Episodes to keep from training.
+        hz: Rows a second of anybody's episodes.
+        skip_bad: Whether to leave damaged ones of these out, which takes decoding all at each
+            start; else they are an error.
 
     Raises:
-        DatasetError: There are no such data, or too few.
+        DatasetError: There are no such data, too few, or damaged ones.
     """
-    store = EpisodeStore(folder)
-    with progress("decode", len(store), "episodes") as report:
-        frames = open_frames(
-            store, size=size, packing="auto", on_progress=lambda done, _: report(done, {})
-        )
-    if not 0 < held_out < frames.num_episodes:
+    kind = _kind_of(Path(folder))
+    if kind in ("videos", "images"):
         raise DatasetError(
-            f"{folder} has {frames.num_episodes} episodes, so that held_out must lie between 1 and"
-            f" {frames.num_episodes - 1}; got {held_out}."
+            f"{folder}: a folder of {kind} has no poses, from which actions are learnt; expected a "
+            "dataset that `vjepa-gym collect` made, or episodes in DROID's layout. Encoders are "
+            "pretrained on videos alone: vjepa-gym pretrain."
         )
+    if kind == "ours":
+        frames = _decoded(EpisodeStore(folder), size)
+    else:
+        episodes = DroidEpisodes(
+            folder,
+            cameras=("left",),
+            on_defect="skip" if skip_bad else "refuse",
+            missing_frames=MISSING_FRAMES,
+        )
+        frames = _decoded(episodes, size, hz)
+    if not 0 < held_out < frames.num_episodes:
+        raise DatasetError(_too_few(folder, held_out, frames.num_episodes, least=1))
     return frames.split(held_out)
+
+
+def open_videos(
+    data: Places,
+    *,
+    image_size: int,
+    held_out: int = 0,
+    skip_bad: bool = False,
+    weights: Sequence[float] | None = None,
+    cameras: Sequence[str] = CAMERAS,
+    workers: int | None = None,
+    on_progress: Progress | None = None,
+) -> Videos:
+    """Return videos to pretrain on, from any of the places where there are some.
+
+    A folder is recognised by what is in it: see `READABLE`. Our own datasets are decoded once, at
+    `image_size`; frames of others are read from their videos, at twice that at most.
+
+    Args:
+        data: A folder, or several.
+        image_size: Height and width of the frames that are trained on [px].
+        held_out: Episodes to leave out at the end of our datasets and those in DROID's layout.
+        skip_bad: Whether to leave out what cannot be decoded, all of which is decoded once to know;
+            else it is an error, as far as can be told at once.
+        weights: How often each folder is to be drawn from, in any unit; by default by its size.
+        cameras: Which videos of episodes in DROID's layout; of ours it is always `left`.
+        workers: Threads that look into files; by default one a core.
+        on_progress: Called with how many files were looked into, and of how many, folder after
+            folder; by default it is shown.
+
+    Raises:
+        DatasetError: A folder is missing, empty, or holds nothing of these kinds, or is damaged;
+            the message says what would have worked.
+        ValueError: There is no folder, or there are not as many positive weights.
+    """
+    places = [data] if isinstance(data, str | Path) else list(data)
+    if not places or (weights is not None and len(weights) != len(places)):
+        raise ValueError(
+            f"data must name a folder or several, and weights be as many; got {len(places)} folders"
+            f" and weights {None if weights is None else list(weights)}."
+        )
+    how = {"on_defect": "skip" if skip_bad else "refuse", "workers": workers}
+    parts: list[Videos] = []
+    for place in map(Path, places):
+        kind = _kind_of(place)
+        if kind == "ours":
+            parts.append(_ours(place, image_size, held_out, on_progress))
+            continue
+        with _shown(f"look into {place.name}", kind, on_progress) as report:
+            side = {"max_side": LARGER * image_size, "on_progress": report}
+            if kind == "droid":
+                episodes = _all_but(DroidEpisodes(place), held_out)
+                parts.append(DroidVideos(episodes, cameras=cameras, **how, **side))
+            elif kind == "videos":
+                parts.append(VideoFolder(place, **how, **side))
+            else:
+                parts.append(ImageFolder(place, **how, **side))
+    return parts[0] if len(parts) == 1 else JoinedVideos(parts, weights)
+
+
+def _ours(root: Path, size: int, held_out: int, on_progress: Progress | None) -> FrameVideos:
+    frames = _decoded(EpisodeStore(root), size, on_progress=on_progress)
+    if held_out == 0:
+        return FrameVideos(frames)
+    if not 0 < held_out < frames.num_episodes:
+        raise DatasetError(_too_few(root, held_out, frames.num_episodes, least=0))
+    return FrameVideos(frames.split(held_out)[0])
+
+
+def _all_but(episodes: DroidEpisodes, held_out: int) -> DroidEpisodes:
+    if not 0 <= held_out < len(episodes):
+        raise DatasetError(_too_few(episodes.root, held_out, len(episodes), least=0))
+    return episodes[: len(episodes) - held_out]
+
+
+def _too_few(folder: str | Path, held_out: int, count: int, *, least: int) -> str:
+    return (
+        f"{folder} has {count} episodes, so that held_out must lie between {least} and"
+        f" {count - 1}; got {held_out}."
+    )
+
+
+def _decoded(
+    episodes: EpisodeStore | DroidEpisodes,
+    size: int,
+    hz: float | None = None,
+    on_progress: Progress | None = None,
+) -> Frames:
+    """Return the frames of the camera `left`, decoded the first time."""
+    with _shown("decode", "episodes", on_progress) as report:
+        return open_frames(episodes, size=size, hz=hz, packing="auto", on_progress=report)
+
+
+@contextmanager
+def _shown(title: str, unit: str, on_progress: Progress | None) -> Iterator[Progress]:
+    """Yield what is called with how far it is; of several processes the first shows it."""
+    if on_progress is not None or not current_world().is_first:
+        yield on_progress or ignore
+        return
+    with ExitStack() as shown:
+        reports = []
+
+        def show(done: int, total: int) -> None:
+            if not reports or done == 0:  # a job of several parts
+                shown.close()
+                reports[:] = [shown.enter_context(progress(title, total, unit))]
+            reports[0](done, {})
+
+        yield show
+
+
+def _kind_of(root: Path) -> str:
+    """Return `ours`, `droid`, `videos` or `images`.
+
+    Raises:
+        DatasetError: It is none of these.
+    """
+    if not root.is_dir():
+        raise DatasetError(_missing(root))
+    if (root / "index.jsonl").is_file():
+        return "ours"
+    if (root / "meta/info.json").is_file():
+        raise DatasetError(
+            f"{root}: is in LeRobot's format; convert it first: vjepa-gym convert {root} "
+            f"{beside(root, 'droid')} job.to=droid"
+        )
+    names = [Path(name) for name in find_files(root, (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, ".h5"))]
+    if any(path.name == "trajectory.h5" for path in names):
+        return "droid"
+    videos = sum(path.suffix.lower() in VIDEO_SUFFIXES for path in names)
+    images = sum(path.suffix.lower() in IMAGE_SUFFIXES for path in names)
+    if videos and images:
+        logger.warning(
+            "%s: %d images beside %d videos are left aside; name a folder of images by itself.",
+            *(root, images, videos),
+        )
+    if not videos and not images:
+        raise DatasetError(f"{root}: nothing that can be read; expected {READABLE}.")
+    return "videos" if videos else "images"
+
+
+def _missing(root: Path) -> str:
+    if root.is_file():
+        return f"{root}: expected a folder, found a file; name the folder that it is in."
+    near = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
+    close = difflib.get_close_matches(root.name, near, n=1)
+    hint = f" Did you mean {root.with_name(close[0])}?" if close else ""
+    return f"{root}: there is no such folder.{hint} Expected {READABLE}."

@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vjepa_gym.errors import VJEPAGymError
 from vjepa_gym.experiments.config import (
+    GROUPS,
     PRESETS,
     WHOLE,
     WHOLE_PRESETS,
@@ -26,8 +27,10 @@ from vjepa_gym.experiments.config import (
 )
 from vjepa_gym.experiments.mistakes import UsageError, explain
 from vjepa_gym.experiments.progress import CONSOLE
-from vjepa_gym.experiments.run_folder import log_to, note_down
+from vjepa_gym.experiments.run_folder import in_silence, log_to, note_down
 from vjepa_gym.experiments.running import run
+from vjepa_gym.experiments.together import is_first
+from vjepa_gym.learning.distributed import join_world
 
 
 def launch(overrides: list[str]) -> int:
@@ -49,10 +52,14 @@ def launch(overrides: list[str]) -> int:
         except VJEPAGymError as error:
             failures.append(error)
 
+    check_presets(overrides)
     # Errors come to us, rather than to Hydra's own printer, which ends the process.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Hydra reads its words from here only.
     sys.argv[1:] = flags_first(with_mappings(with_presets(overrides)))
+    if not is_first():
+        # The folder of the run is the first process's: others would make more, a moment later.
+        sys.argv.append("hydra.run.dir=.")
     try:
         hydra.main(version_base="1.3", config_path="presets", config_name="experiment")(task)()
     except (HydraException, OmegaConfBaseException) as error:
@@ -76,6 +83,25 @@ def with_presets(overrides: list[str]) -> list[str]:
         key, equals, value = word.partition("=")
         words.append(f"+{preset_group(job, key)}={value}" if equals and key in keys else word)
     return words
+
+
+def check_presets(overrides: list[str]) -> None:
+    """Look for `job.model.encoder.depth=2` where `job.model` is nothing before a preset is named.
+
+    Raises:
+        UsageError: There is such a word; says what else to type.
+    """
+    job = job_of(overrides)
+    for key, presets in PRESETS.get(job, {}).items():
+        group, _, name = key.partition(".")
+        if group != "job" or getattr(GROUPS["job"][job](), name) is not None:
+            continue
+        within = [word for word in overrides if word.startswith(f"{key}.")]
+        if within and not any(word.startswith(f"{key}=") for word in overrides):
+            raise UsageError(
+                f"{within[0]!r}: {key} is not set by default; name a preset of it as well:"
+                f" {key}=<{'|'.join(presets)}>."
+            )
 
 
 def with_mappings(overrides: list[str]) -> list[str]:
@@ -130,11 +156,13 @@ def _run_one(config: DictConfig) -> None:
     try:
         experiment = _checked(config)
     except VJEPAGymError:
-        folder.rmdir()  # Hydra made it for a run that will not be
+        if is_first():
+            folder.rmdir()  # Hydra made it for a run that will not be
         raise
-    # As it was checked: what a key means by its default is filled in.
-    note_down(OmegaConf.structured(experiment), folder, as_typed(settings.overrides.task))
-    with log_to(folder):
+    if is_first():
+        # As it was checked: what a key means by its default is filled in.
+        note_down(OmegaConf.structured(experiment), folder, as_typed(settings.overrides.task))
+    with log_to(folder) if is_first() else in_silence(), join_world():
         run(experiment, folder)
 
 

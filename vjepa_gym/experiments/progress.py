@@ -8,7 +8,9 @@ from typing import TypeAlias
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-CONSOLE = Console(stderr=True)
+from vjepa_gym.experiments.together import is_first
+
+CONSOLE = Console(stderr=True, quiet=not is_first())
 """Where progress and log lines go, so that neither tears the other apart."""
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -20,24 +22,33 @@ Report: TypeAlias = Callable[[int, Mapping[str, float | str]], None]
 
 @contextmanager
 def progress(
-    title: str, total: int, unit: str, *, each_minute: bool = False, console: Console = CONSOLE
+    title: str,
+    total: int,
+    unit: str,
+    *,
+    each: int = 1,
+    each_minute: bool = False,
+    console: Console = CONSOLE,
 ) -> Iterator[Report]:
     """Show how many of `total` are done, how fast, how long it will take, and further figures.
 
     Args:
         title: What is going on.
         total: How many there are to do.
-        unit: What is counted, such as `episodes`.
+        unit: What the speed is told in, such as `episodes`.
+        each: How many of these are in one of what is counted: the `clips` of a step.
         each_minute: Whether to say how many a minute even if there are many a second.
         console: Where to show it.
     """
-    pace = _Pace(total, unit, each_minute)
+    pace = _Pace(total, unit, each, each_minute)
     if console.is_terminal:
         with _bar(console) as bar:
             task = bar.add_task(title, total=total, figures="")
+            beside = len(f"{title} {total}/{total} ") + _bar_width(console) + 1
 
             def update(done: int, figures: Mapping[str, float | str]) -> None:
-                bar.update(task, completed=done, figures=_line(pace.at(done), figures))
+                room = console.width - beside
+                bar.update(task, completed=done, figures=_line(pace.at(done), figures, room))
 
             yield update
         return
@@ -59,18 +70,24 @@ def progress(
 def _bar(console: Console) -> Progress:
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(_bar_width(console)),
         MofNCompleteColumn(),
         TextColumn("{task.fields[figures]}"),
     )
     return Progress(*columns, console=console)
 
 
+def _bar_width(console: Console) -> int:
+    """Return a bar that leaves the figures most of a line."""
+    return max(8, min(40, console.width // 6))
+
+
 class _Pace:
     """How fast something goes since it was first looked at, and how long the rest will take."""
 
-    def __init__(self, total: int, unit: str, each_minute: bool) -> None:
-        self._total, self._unit, self._each_minute = total, unit, each_minute
+    def __init__(self, total: int, unit: str, each: int, each_minute: bool) -> None:
+        self._total, self._unit, self._each = total, unit, each
+        self._each_minute = each_minute
         self._first: tuple[int, float] | None = None
 
     def at(self, done: int) -> dict[str, str]:
@@ -82,14 +99,20 @@ class _Pace:
             return {}
         rate = (done - first) / (now - began)
         left = (self._total - done) / rate
-        fast = rate >= 1 and not self._each_minute
-        speed = f"{rate:.1f}/s" if fast else f"{60 * rate:.1f}/min"
+        told = self._each * rate
+        fast = told >= 1 and not self._each_minute
+        speed = f"{told:.1f}/s" if fast else f"{60 * told:.1f}/min"
         return {self._unit: speed, "left": duration(left)}
 
 
-def _line(pace: Mapping[str, str], figures: Mapping[str, float | str]) -> str:
-    told = {**pace, **figures}
-    return ", ".join(f"{name} {_figure(value)}" for name, value in told.items())
+def _line(
+    pace: Mapping[str, str], figures: Mapping[str, float | str], room: int | None = None
+) -> str:
+    """Return what there is to say, as much of it as has `room`: whole figures, the first first."""
+    told = [f"{name} {_figure(value)}" for name, value in {**pace, **figures}.items()]
+    while room is not None and len(told) > 1 and len(", ".join(told)) > room:
+        told.pop()
+    return ", ".join(told)
 
 
 def _figure(value: float | str) -> str:

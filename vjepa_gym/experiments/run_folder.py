@@ -72,3 +72,17 @@ def log_to(folder: Path) -> Iterator[None]:
         for handler in (shown, kept):
             library.removeHandler(handler)
         kept.close()
+
+
+@contextmanager
+def in_silence() -> Iterator[None]:
+    """Keep what the library logs from being shown: another process says the same."""
+    library = logging.getLogger("vjepa_gym")
+    nowhere = logging.NullHandler()
+    propagated, library.propagate = library.propagate, False
+    library.addHandler(nowhere)
+    try:
+        yield
+    finally:
+        library.removeHandler(nowhere)
+        library.propagate = propagated

@@ -22,21 +22,24 @@ from vjepa_gym.experiments.jobs.collect import CollectConfig, run_collect
 from vjepa_gym.experiments.jobs.convert import ConvertConfig, plan_conversion, run_conversion
 from vjepa_gym.experiments.jobs.demo import DemoConfig, folder_name, run_demo
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig, OnEpisode, run_evaluate
+from vjepa_gym.experiments.jobs.features import FeaturesConfig, run_features
 from vjepa_gym.experiments.jobs.gates import GatesConfig, run_gates
 from vjepa_gym.experiments.jobs.goal import GoalConfig, run_goal
 from vjepa_gym.experiments.jobs.pretrain import PretrainConfig, run_pretrain
+from vjepa_gym.experiments.jobs.probe import ProbeConfig, run_probe
 from vjepa_gym.experiments.jobs.train import TrainConfig, run_train
 from vjepa_gym.experiments.progress import progress, size
 from vjepa_gym.experiments.report import show_results
 from vjepa_gym.experiments.results import Evaluation
 from vjepa_gym.experiments.rollout import EpisodeRecord
+from vjepa_gym.experiments.seeing.watching import watch
 from vjepa_gym.experiments.settings import EnvConfig
+from vjepa_gym.experiments.together import is_first
 from vjepa_gym.goal_file import GoalFile, read_goal
-from vjepa_gym.learning.training import OnStep
 from vjepa_gym.world_models.gates import Gates
 
 logger = logging.getLogger(__name__)
-RESULTS = Console(highlight=False, markup=False, soft_wrap=True)
+RESULTS = Console(highlight=False, markup=False, soft_wrap=True, quiet=not is_first())
 """Where results are shown; progress and log lines go elsewhere, to the standard error."""
 
 
@@ -44,12 +47,7 @@ def run(experiment: ExperimentConfig, folder: Path) -> None:
     """Do the job of an experiment; what has no place of its own is written to `folder`."""
     match experiment.job:
         case DemoConfig() as job:
-            total = job.evaluation.episodes * (1 + len(job.evaluation.controls)) * len(job.tasks)
-            with _episodes("demo", total) as on_episode:
-                evaluations = run_demo(job, folder, on_episode)
-            for task, evaluation in evaluations.items():
-                show_results(RESULTS, evaluation, folder / folder_name(task))
-            RESULTS.print(f"All   {(folder / 'index.html').resolve()}")
+            demo(job, folder)
         case EvaluateConfig() as job:
             show_results(RESULTS, evaluate(experiment, job, folder), folder)
         case CollectConfig() as job:
@@ -63,20 +61,40 @@ def run(experiment: ExperimentConfig, folder: Path) -> None:
         case GoalConfig() as job:
             made = run_goal(job, experiment.env, folder)
             RESULTS.print("Nothing was saved." if made is None else f"The goal is in {job.file}.")
-        case PretrainConfig() as job:
-            with _training("pretrain", job.training.steps) as on_step:
-                run_pretrain(job, on_step)
-            RESULTS.print(f"The encoder is in {job.folder}.")
-        case TrainConfig() as job:
-            with _training("train", job.training.steps) as on_step:
-                model = run_train(job, on_step)
-            RESULTS.print(f"The world model is in {job.folder}.")
-            show_gates(model.gates)
+        case PretrainConfig() | TrainConfig() as job:
+            train(job)
+        case ProbeConfig() as job:
+            probe(job, folder)
+        case FeaturesConfig() as job:
+            features(job, folder)
         case GatesConfig() as job:
             gates = run_gates(job)
             text = json.dumps(gates.to_json(), indent=1)
             (folder / "gates.json").write_text(text + "\n", encoding="utf-8")
             show_gates(gates)
+
+
+def demo(job: DemoConfig, folder: Path) -> None:
+    """Let the shipped model reach, showing how far it is and how often it succeeds."""
+    total = job.evaluation.episodes * (1 + len(job.evaluation.controls)) * len(job.tasks)
+    with _episodes("demo", total) as on_episode:
+        evaluations = run_demo(job, folder, on_episode)
+    for task, evaluation in evaluations.items():
+        show_results(RESULTS, evaluation, folder / folder_name(task))
+    RESULTS.print(f"All   {(folder / 'index.html').resolve()}")
+
+
+def train(job: PretrainConfig | TrainConfig) -> None:
+    """Train, showing how far it is; say where the model is, and what it passes."""
+    if isinstance(job, PretrainConfig):
+        with watch("pretrain", job) as on_step:
+            run_pretrain(job, on_step)
+        RESULTS.print(f"The encoder is in {job.folder}.")
+        return
+    with watch("train", job) as on_step:
+        model = run_train(job, on_step)
+    RESULTS.print(f"The world model is in {job.folder}.")
+    show_gates(model.gates)
 
 
 def collect(job: CollectConfig) -> None:
@@ -134,6 +152,30 @@ def benchmark(job: BenchmarkConfig, folder: Path) -> None:
     RESULTS.print(f"All of it is in {folder}.")
 
 
+def probe(job: ProbeConfig, folder: Path) -> None:
+    """Read hand and objects from encoders, showing how far it is."""
+    with progress("probe", job.readings, "readings") as report:
+        readings = run_probe(job, lambda done, what: report(done, {"now": what}))
+    table = Table("model", "target", "probe", "error", "untrained", "chance", "ratio")
+    for one in readings:
+        errors = [f"{x:.1f} mm" for x in (one.error_mm, one.untrained_mm, one.chance_mm)]
+        table.add_row(one.model, one.target, one.probe, *errors, f"{one.ratio:.2f}")
+    RESULTS.print(table)
+    content = [{**asdict(one), "ratio": one.ratio} for one in readings]
+    (folder / "probes.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def features(job: FeaturesConfig, folder: Path) -> None:
+    """Show what encoders make of a video, and say how much of it the colours show."""
+    table = Table("model", "patches", "explained by red, green, blue", "deviation", "rank")
+    for one in run_features(job, folder):
+        parts = "  ".join(f"{part:.1%}" for part in one.explained)
+        figures = [f"{one.deviation:.3f}", f"{one.rank:.1f}"]
+        table.add_row(one.model, f"{one.patches} x {one.patches}", parts, *figures)
+    RESULTS.print(table)
+    RESULTS.print(f"The video, the stills and the figures are in {folder}.")
+
+
 def evaluate(experiment: ExperimentConfig, job: EvaluateConfig, folder: Path) -> Evaluation:
     """Evaluate the agent of an experiment and its controls, showing how far it is."""
     factory = Factory(experiment.world_model)
@@ -189,12 +231,6 @@ def _episodes(title: str, total: int) -> Iterator[OnEpisode]:
 
         report(0, {})
         yield on_episode
-
-
-@contextmanager
-def _training(title: str, steps: int) -> Iterator[OnStep]:
-    with progress(title, steps, "steps") as report:
-        yield lambda done, _, metrics: report(done, metrics)
 
 
 def show_gates(gates: Gates | None) -> None:

@@ -11,6 +11,8 @@ from vjepa_gym.errors import UnknownNameError
 from vjepa_gym.images import image_shape
 from vjepa_gym.spaces import IMAGE_SIZE
 
+PRECISIONS = ("auto", "float32", "bfloat16", "int8")
+"""In what a world model can compute; see `learning.precision`."""
 DYNAMICS = ("learned", "persistence", "oracle")
 """What a planning agent imagines with."""
 
@@ -122,8 +124,13 @@ class WorldModelConfig:
     `oracle`, which asks the simulator and says what the learned dynamics cost."""
     device: str = "auto"
     """Where to compute, as torch calls it; `auto` is a CUDA device if there is one."""
+    precision: str = "auto"
+    """In what to compute: `float32`, `bfloat16`, or `int8`, which is for CPUs and never chosen by
+    itself; `auto` is bfloat16 on a CUDA device and float32 on a CPU."""
 
     def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise UnknownNameError("precision", self.precision, PRECISIONS)
         if self.dynamics not in DYNAMICS:
             raise UnknownNameError("dynamics", self.dynamics, DYNAMICS)
 

@@ -1,16 +1,19 @@
 """Weights and configurations on disk: safetensors and JSON, written atomically, read strictly."""
 
 import dataclasses
+import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
+import torch
 from jaxtyping import Shaped
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vjepa_gym.errors import CheckpointError
@@ -21,20 +24,32 @@ T = TypeVar("T")
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+TRAINING_FILE = "training.json"
+CHECKSUM = "sha256_of_tensors"
+"""What the digest of the tensors is called among the words of a file."""
 PICKLE_HEADS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a file to write to, which takes the place of `path` when all of it is on the disk."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader of `path` finds the old or the new one, even after a crash."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_json(path: Path, content: JSON) -> None:
@@ -57,18 +72,49 @@ def read_json(path: Path) -> JSON:
 
 
 def write_tensors(path: Path, tensors: Weights, metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors, and words about them, to one safetensors file, atomically."""
-    # Tensors that share memory, such as views, are refused by the format unless they are copied.
-    apart = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, save(apart, dict(metadata or {})))
+    """Write tensors, and words about them, to one safetensors file, atomically.
+
+    A digest of the tensors is written among the words, by which `read_tensors` notices damage.
+    """
+    apart = _apart(tensors)
+    words = {**(metadata or {}), CHECKSUM: digest_of_tensors(apart)}
+    with replacing(path) as temporary:
+        save_file(apart, temporary, words)
+
+
+def _apart(tensors: Weights) -> dict[str, Tensor]:
+    """Return the tensors on the CPU, copied where they share memory: the format refuses that."""
+    apart: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        x = tensor.detach().cpu().contiguous()
+        memory = x.untyped_storage()
+        if memory.data_ptr() in taken or memory.nbytes() != x.nbytes:
+            x = x.clone()
+        taken.add(x.untyped_storage().data_ptr())
+        apart[name] = x
+    return apart
+
+
+def digest_of_tensors(tensors: Weights) -> str:
+    """Return the SHA-256 of names, types, shapes and values, whatever their order in a file."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        x = tensors[name].detach().cpu()
+        digest.update(f"{name} {x.dtype} {tuple(x.shape)}\n".encode())
+        numbers = x.contiguous().reshape(-1)
+        if numbers.stride() != (1,):  # A single number may have any stride.
+            numbers = numbers.clone(memory_format=torch.contiguous_format)
+        digest.update(numbers.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors of a safetensors file, and the words about them.
 
     Raises:
-        CheckpointError: The file is missing, truncated, or of another kind. Pickles are refused
-            whatever they hold, since to read one is to run it.
+        CheckpointError: The file is missing, truncated, damaged, or of another kind. Pickles are
+            refused whatever they hold, since to read one is to run it.
     """
     if not path.is_file():
         raise CheckpointError(f"There is no {path}.")
@@ -76,15 +122,24 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         if file.read(4).startswith(PICKLE_HEADS):
             raise CheckpointError(
                 f"{path} is a pickle (a .pt or .pth of torch.save), which could run code when read."
-                " Convert it to safetensors where you trust it."
+                " Released files are read by `vjepa_gym.load(path)`, which runs none; its"
+                " `.save(folder)` converts them."
             )
     try:
         with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            words = file.metadata() or {}
     except SafetensorError as error:
         raise CheckpointError(
             f"{path} is truncated or no safetensors file ({error}); fetch or make it again."
         ) from error
+    expected = words.pop(CHECKSUM, None)
+    if expected is not None and digest_of_tensors(tensors) != expected:
+        raise CheckpointError(
+            f"{path} is damaged: its tensors are not those that were written (their SHA-256"
+            f" differs from {expected[:12]}...); fetch or make it again."
+        )
+    return tensors, words
 
 
 def save_model(
@@ -93,6 +148,7 @@ def save_model(
     weights: Weights,
     config: JSON,
     half: bool = False,
+    training: Mapping[str, int] | None = None,
     **extra: JSON,
 ) -> None:
     """Write a model folder: `model.safetensors`, `config.json` and `<name>.json` for each extra.
@@ -102,6 +158,8 @@ def save_model(
         weights: By name.
         config: What is needed to build the model, as JSON values (see `to_json`).
         half: Whether to store floats in 16 bits; they are read back as float32 all the same.
+        training: How far the training is, `{"step": ..., "steps": ...}`, kept in `training.json`
+            for `progress.progress_of`; None if that is nobody's concern.
         extra: Further JSON values by name, `gates` for one.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,6 +171,11 @@ def save_model(
     for name, content in {"config": config, **extra}.items():
         write_json(folder / f"{name}.json", content)
     write_tensors(folder / WEIGHTS_FILE, weights)
+    # Last, so that weights which never came to the disk are not said to be finished.
+    if training is None:
+        (folder / TRAINING_FILE).unlink(missing_ok=True)
+    else:
+        write_json(folder / TRAINING_FILE, dict(training))
 
 
 def load_weights(folder: Path) -> dict[str, Tensor]:

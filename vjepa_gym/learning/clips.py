@@ -1,14 +1,17 @@
-"""Clips of consecutive frames from episodes that are laid end to end."""
+"""Clips of consecutive frames: where they may begin in episodes, and in videos of any rate."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
-from torch import Tensor
-from torch.nn.functional import grid_sample
+from jaxtyping import Float, Float64, Int64
 
 from vjepa_gym.errors import DatasetError
+from vjepa_gym.types import Videos
+
+NAMED = 3
+"""Videos that a message names of those that it speaks of."""
 
 
 def clip_starts(
@@ -37,30 +40,121 @@ def clip_starts(
     return rows
 
 
-def random_crops(
-    video: Float[Tensor, "batch 3 frames height width"],
-    scale: list[float],
-    aspect: list[float],
-    generator: torch.Generator,
-) -> Float[Tensor, "batch 3 frames height width"]:
-    """Cut a random box from each clip, the same from all its frames, and stretch it to full size.
+@dataclass(frozen=True, kw_only=True)
+class ClipShape:
+    """How long a clip is, and how far apart its frames are.
 
-    Args:
-        video: The clips.
-        scale: Smallest and largest part of the frame that a box covers.
-        aspect: Smallest and largest width of a box over its height, even in the logarithm.
-        generator: Source of randomness, on the CPU.
+    Attributes:
+        frames: How many.
+        stride: Frames of the video from one to the next, where `fps` is None.
+        fps: Frames of the clip a second. Of a slower video, frames are repeated.
     """
-    batch, _, _, height, width = video.shape
-    area, shape, x, y = torch.rand(4, batch, generator=generator)
-    area = scale[0] + area * (scale[1] - scale[0])
-    ratio = aspect[0] * (aspect[1] / aspect[0]) ** shape
-    across, down = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
-    transform = torch.zeros(batch, 2, 3)
-    transform[:, 0, 0], transform[:, 1, 1] = across, down
-    transform[:, 0, 2], transform[:, 1, 2] = (2 * x - 1) * (1 - across), (2 * y - 1) * (1 - down)
-    grid = torch.nn.functional.affine_grid(
-        transform, [batch, 3, height, width], align_corners=False
+
+    frames: int
+    stride: int = 1
+    fps: float | None = None
+
+    def rows(self, rate: float) -> Int64[np.ndarray, " frames"]:
+        """Return the frames of a clip that begins at 0, in a video of `rate` frames a second."""
+        step = self.stride if self.fps is None else rate / self.fps
+        return np.floor(np.arange(self.frames) * step + 0.5).astype(np.int64)
+
+    def reach(self, rates: Float[np.ndarray, " videos"]) -> Int64[np.ndarray, " videos"]:
+        """Return the number of the last of those frames, for videos of these rates."""
+        steps = np.full(len(rates), self.stride) if self.fps is None else rates / self.fps
+        return np.floor((self.frames - 1) * steps + 0.5).astype(np.int64)
+
+    def __str__(self) -> str:
+        if self.frames == 1:
+            return "1 frame"
+        apart = f"{self.stride} apart" if self.fps is None else f"{self.fps:g} a second"
+        return f"{self.frames} frames, {apart}"
+
+
+class ClipSpace:
+    """Every clip of one shape that some videos hold, to draw from.
+
+    Attributes:
+        videos: The videos.
+        shape: Of the clips.
+        left_out: Names of the videos that hold none.
+    """
+
+    def __init__(
+        self,
+        videos: Videos,
+        shape: ClipShape,
+        *,
+        weights: Float64[np.ndarray, " videos"] | None = None,
+        skip_bad: bool = False,
+    ) -> None:
+        """Count the clips.
+
+        Args:
+            videos: The videos.
+            shape: Of the clips.
+            weights: Chances of each video, in any unit; its clips share them. All clips of all
+                videos have the same chance if None.
+            skip_bad: Whether to leave out videos that hold no such clip.
+
+        Raises:
+            DatasetError: Videos are too short, or of no known rate, and not to be left out; the
+                message counts them and names some.
+        """
+        self.videos, self.shape = videos, shape
+        rates, lengths = np.asarray(videos.rates), np.asarray(videos.lengths)
+        counts = np.maximum(lengths - shape.reach(rates), 0)
+        if shape.fps is not None and shape.frames > 1:
+            counts[rates <= 0] = 0
+        bad = np.flatnonzero(counts == 0)
+        self.left_out: list[str] = [str(videos.names[i]) for i in bad.tolist()]
+        if (len(bad) and not (skip_bad and len(bad) < len(counts))) or not len(counts):
+            raise DatasetError(_refusal(videos, shape, bad))
+        chances = counts if weights is None else np.where(counts > 0, weights, 0.0)
+        if not chances.sum() > 0:
+            raise DatasetError("No video with a weight above 0 holds a clip; change the weights.")
+        self._counts, self._weighted = counts, weights is not None
+        self._ends = np.cumsum(chances)
+
+    def draw(
+        self, shape: tuple[int, ...], generator: torch.Generator
+    ) -> tuple[Int64[np.ndarray, " *n"], Int64[np.ndarray, " *n"]]:
+        """Draw clips: return the number of the video of each, and its first frame there.
+
+        Args:
+            shape: How many, on as many axes as wanted.
+            generator: Source of randomness, on the CPU.
+        """
+        if not self._weighted:
+            clips = torch.randint(int(self._ends[-1]), shape, generator=generator).numpy()
+            video = np.searchsorted(self._ends, clips, side="right")
+            return video, clips - (self._ends[video] - self._counts[video])
+        where, start = torch.rand((2, *shape), generator=generator, dtype=torch.float64).numpy()
+        video = np.searchsorted(self._ends, where * self._ends[-1], side="right")
+        return video, (start * self._counts[video]).astype(np.int64)
+
+    def rows(self, video: int, start: int) -> Int64[np.ndarray, " frames"]:
+        """Return the frames of a clip by their numbers in its video."""
+        return start + self.shape.rows(float(self.videos.rates[video]))
+
+
+def _refusal(videos: Videos, shape: ClipShape, bad: Int64[np.ndarray, " bad"]) -> str:
+    """Say which videos hold no clip, and what can be done."""
+    total = len(videos.lengths)
+    if not total:
+        return "There are no videos to take clips from."
+    timed = shape.fps is None or shape.frames == 1
+    rates, needed = np.asarray(videos.rates), 1 + shape.reach(np.asarray(videos.rates))
+    named = ", ".join(
+        f"{videos.names[i]} ({videos.lengths[i]} frames of {needed[i]})"
+        if timed or rates[i] > 0
+        else f"{videos.names[i]} (no known rate)"
+        for i in bad[:NAMED].tolist()
     )
-    cropped = grid_sample(video.flatten(1, 2), grid.to(video.device), align_corners=False)
-    return cropped.unflatten(1, video.shape[1:3])
+    more = ", ..." if len(bad) > NAMED else ""
+    advice = "Take fewer frames, or longer videos"
+    if len(bad) < total:
+        advice = "Take fewer frames, or leave such videos out with skip_bad=true"
+    if not timed and (rates[bad] <= 0).any():
+        advice += "; where no rate is known, use stride in place of fps"
+    return f"{len(bad)} of {total} videos hold no clip of {shape}: {named}{more}. {advice}."

@@ -4,12 +4,14 @@ The modules are named as in the public checkpoints (`attn.qkv`, `mlp.fc1`, ...),
 """
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 NORM_EPSILON = 1e-6
 ROPE_BASE = 10_000.0
@@ -18,14 +20,14 @@ ROPE_BASE = 10_000.0
 class RopeForm(Enum):
     """How the angles of one axis are laid out over the pairs of features that they rotate.
 
-    The published encoder tiles its tables, `[f0..fk, f0..fk]`, though it rotates neighbours,
+    V-JEPA 2 tiles its tables, `[f0..fk, f0..fk]`, though it rotates neighbours,
     `(x0, x1), (x2, x3), ...`: the two of a pair turn by different angles. Its weights need that.
     """
 
     released = "released"
-    """Tiled tables, for published weights."""
+    """Tiled tables, for the published weights of V-JEPA 2 and V-JEPA 2-AC."""
     interleaved = "interleaved"
-    """`[f0, f0, f1, f1, ...]`: the textbook form, a true rotation."""
+    """`[f0, f0, f1, f1, ...]`: the textbook form, a true rotation, and that of V-JEPA 2.1."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,16 @@ class Rope:
 
         Args:
             positions: In tubelets and patches, fractions allowed. With batch axes, they must
-                broadcast against `(batch, heads)` of what is rotated.
+                broadcast against `(batch, heads)` of what is rotated. Their precision is that of
+                the tables.
             head_width: Features of one attention head; even and at least 6.
             form: The layout of the tables.
         """
         if head_width < 6 or head_width % 2:
             raise ValueError(f"head_width must be even and at least 6, got {head_width}")
         part = 2 * (head_width // 3 // 2)
-        exponents = torch.arange(part // 2, device=positions.device) / (part / 2)
+        count = torch.arange(part // 2, dtype=positions.dtype, device=positions.device)
+        exponents = count / (part / 2)
         angles = positions[..., None] * ROPE_BASE**-exponents
         if form is RopeForm.released:
             angles = torch.cat([angles, angles], -1)
@@ -75,15 +79,20 @@ class Rope:
         self, x: Float[Tensor, "batch heads tokens head_width"]
     ) -> Float[Tensor, "batch heads tokens head_width"]:
         """Return queries or keys turned by the positions of their tokens."""
-        swapped = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+        first, second = x.unflatten(-1, (-1, 2)).unbind(-1)
+        swapped = torch.stack([second, first], -1).flatten(-2)
         return x * self.cos.to(x.dtype) + swapped * self.sin.to(x.dtype)
 
 
 def grid_positions(
-    times: int, rows: int, columns: int, device: torch.device | str | None = None
+    times: int,
+    rows: int,
+    columns: int,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "tokens 3"]:
     """Return (time, row, column) of each token of a video, in that order of counting."""
-    axes = [torch.arange(n, dtype=torch.float32, device=device) for n in (times, rows, columns)]
+    axes = [torch.arange(n, dtype=dtype, device=device) for n in (times, rows, columns)]
     return torch.cartesian_prod(*axes)
 
 
@@ -133,7 +142,7 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch tokens width"],
-        rope: Rope,
+        rope: Rope | None,
         mask: Bool[Tensor, "tokens keys"] | None = None,
         memory: Memory | None = None,
     ) -> Float[Tensor, "batch tokens width"]:
@@ -141,13 +150,14 @@ class Attention(nn.Module):
 
         Args:
             x: The tokens.
-            rope: Their positions.
+            rope: Their positions; nothing is rotated if None.
             mask: Whether a token (row) may look at another (column; those in `memory` come first).
                 All may look at all if None.
             memory: Tokens seen before, which are looked at too; `x` is added to them.
         """
         query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        query, key = rope.rotate(query), rope.rotate(key)
+        if rope is not None:
+            query, key = rope.rotate(query), rope.rotate(key)
         if memory is not None:
             key, value = memory.append(key, value)
         gathered = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
@@ -180,20 +190,80 @@ class Block(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch tokens width"],
-        rope: Rope,
+        rope: Rope | None,
+        mask: Bool[Tensor, "tokens keys"] | None = None,
+        memory: Memory | None = None,
+        checkpointing: bool = False,
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Return the transformed tokens; see `Attention.forward` for the arguments.
+
+        With `checkpointing`, only `x` is kept for the backward pass and the rest computed again
+        then (Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016).
+        """
+        if not checkpointing or not torch.is_grad_enabled():
+            return self._transform(x, rope, mask, memory)
+        if memory is not None:
+            raise ValueError("a block with a memory cannot be checkpointed: it would see x twice")
+
+        # Nothing is drawn at random in a block, so that no state of a generator need be kept.
+        return checkpoint(
+            self._transform, x, rope, mask, use_reentrant=False, preserve_rng_state=False
+        )
+
+    def _transform(
+        self,
+        x: Float[Tensor, "batch tokens width"],
+        rope: Rope | None,
         mask: Bool[Tensor, "tokens keys"] | None = None,
         memory: Memory | None = None,
     ) -> Float[Tensor, "batch tokens width"]:
-        """Return the transformed tokens; see `Attention.forward` for the arguments."""
         x = x + self.attn(self.norm1(x), rope, mask, memory)
         return x + self.mlp(self.norm2(x))
+
+
+def run_blocks(
+    blocks: Iterable[nn.Module],
+    x: Float[Tensor, "batch tokens width"],
+    rope: Rope | None,
+    mask: Bool[Tensor, "tokens keys"] | None = None,
+    memories: Sequence[Memory] | None = None,
+    checkpointing: bool = False,
+) -> Float[Tensor, "batch tokens width"]:
+    """Return `x` after every block in turn; see `Block.forward` for the arguments.
+
+    Raises:
+        ValueError: There is not one memory a block, or there are memories and `checkpointing`.
+    """
+    blocks = list(blocks)
+    if memories is None:
+        for block in blocks:
+            x = block(x, rope, mask, None, checkpointing)
+        return x
+    if len(memories) != len(blocks):
+        raise ValueError(f"{len(blocks)} blocks need as many memories, got {len(memories)}")
+    for block, memory in zip(blocks, memories, strict=True):
+        x = block(x, rope, mask, memory, checkpointing)
+    return x
+
+
+def check_heads(width: int, heads: int) -> None:
+    """Refuse sizes that no rotary attention can have.
+
+    Raises:
+        ValueError: `width / heads` is no even whole number of at least 6.
+    """
+    if heads < 1 or width % heads or (width // heads) % 2 or width // heads < 6:
+        raise ValueError(
+            f"width / heads must be an even whole number of at least 6, got {width} / {heads}"
+        )
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
     """Draw the weights of every layer anew, as V-JEPA does.
 
-    Weights are normal with deviation 0.02, cut at two deviations; biases are 0, gains 1. The output
-    layers of the i-th block (from 1) are divided by sqrt(2 i), so that depth adds no variance.
+    Weights are normal with deviation 0.02, cut at two deviations; biases are 0, gains 1, learnt
+    tokens 0. The output layers of the i-th block (from 1) are divided by sqrt(2 i), so that depth
+    adds no variance.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.Conv3d):
@@ -203,6 +273,9 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
         elif isinstance(layer, nn.LayerNorm) and layer.elementwise_affine:
             nn.init.ones_(layer.weight)
             nn.init.zeros_(layer.bias)
+        else:
+            for token in layer.parameters(recurse=False):
+                nn.init.zeros_(token)
     for stack in module.modules():
         if not isinstance(stack, nn.ModuleList):
             continue

@@ -29,8 +29,8 @@ class Standardiser:
         scale: Deviation of each column; 1 where a column does not vary.
     """
 
-    mean: Float[Tensor, " columns"]
-    scale: Float[Tensor, " columns"]
+    mean: Float[Tensor, "*columns"]
+    scale: Float[Tensor, "*columns"]
 
     @classmethod
     def fit(cls, rows: Float[Tensor, "rows columns"]) -> "Standardiser":
@@ -38,7 +38,7 @@ class Standardiser:
         scale = rows.std(0, correction=0)
         return cls(mean=rows.mean(0), scale=torch.where(scale > 1e-6, scale, 1.0))
 
-    def apply(self, rows: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
+    def apply(self, rows: Float[Tensor, "rows *columns"]) -> Float[Tensor, "rows *columns"]:
         """Return the rows standardised."""
         return (rows - self.mean) / self.scale
 
@@ -64,7 +64,7 @@ class Probe:
     chosen: float
 
     @torch.no_grad()
-    def __call__(self, features: Float[Tensor, "rows features"]) -> Float[Tensor, "rows targets"]:
+    def __call__(self, features: Float[Tensor, "rows *features"]) -> Float[Tensor, "rows targets"]:
         """Return what is read from `features`, in the targets' own units."""
         return self.targets.undo(self.read(self.features.apply(features)))
 

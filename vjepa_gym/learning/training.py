@@ -1,23 +1,29 @@
-"""The one training loop: optimiser, schedule, log, alarms, and a resume that is exact.
+"""The one training loop: plan, load, learn, log, keep; on one process or on many.
 
-A run that is killed at any moment and started again in the same folder ends, on the same machine,
-with the same bytes as one that was left alone: a checkpoint holds the weights, the state of the
-optimiser, and that of the one generator from which batches and all other chance are drawn.
+All chance is a function of the seed and the step. A run that is killed at any moment and started
+again in the same folder ends, on the same machine with as many processes, with the same bytes as
+one that was left alone; with another number of processes, it differs by rounding.
 """
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from vjepa_gym.errors import TrainingError
+from vjepa_gym.learning.alarms import CollapseAlarm
+from vjepa_gym.learning.checkpoints import JSON, to_json
+from vjepa_gym.learning.distributed import current_world
+from vjepa_gym.learning.learner import Learner, Loads
 from vjepa_gym.learning.loss_log import LossLog
+from vjepa_gym.learning.prefetching import prefetched, split
 from vjepa_gym.learning.resuming import RunState
+from vjepa_gym.learning.sharding import Sharding
+from vjepa_gym.learning.tasks import Plan, Task, step_generator
+from vjepa_gym.learning.training_config import TrainingConfig
+
+__all__ = ["Plan", "Sharding", "Task", "TrainingConfig", "fit", "step_generator"]
 
 OnStep = Callable[[int, int, dict[str, float]], None]
 """Called after each step with the steps done, the steps in all, and the metrics."""
@@ -25,112 +31,6 @@ OnStep = Callable[[int, int, dict[str, float]], None]
 LOSSES = "losses.csv"
 LATENT_STD = "latent_std"
 """The metric that the collapse alarm listens to: how much latents differ between samples."""
-
-
-@runtime_checkable
-class Task(Protocol):
-    """What is trained: it draws its own batches, and says what their loss is."""
-
-    @property
-    def modules(self) -> Mapping[str, nn.Module]:
-        """Return everything with weights, by name; those that need gradients are trained."""
-        ...
-
-    def loss(
-        self, generator: torch.Generator
-    ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """Return the loss of a batch, drawn with `generator`, and further metrics of it."""
-        ...
-
-    def after_step(self, done: float) -> None:
-        """Follow a step of the optimiser, such as by a moving average; `done` is in (0, 1]."""
-        ...
-
-    def export(self, folder: Path) -> None:
-        """Write what the training is for, beside each checkpoint and at the end."""
-        ...
-
-
-@dataclass(kw_only=True)
-class TrainingConfig:
-    """How any model is trained: AdamW; warm-up, constant, decay."""
-
-    steps: int = 4000
-    """Steps of the optimiser."""
-    batch_size: int = 64
-    """Clips in a batch."""
-    learning_rate: float = 1e-3
-    """Learning rate between warm-up and decay."""
-    start_rate: float = 0.0
-    """Learning rate at the first step, as a part of `learning_rate`."""
-    final_rate: float = 0.0
-    """Learning rate at the last step, as a part of `learning_rate`."""
-    warmup: float = 0.05
-    """Part of the steps in which the learning rate rises."""
-    decay: float = 0.2
-    """Part of the steps, at the end, in which it falls."""
-    weight_decay: float = 0.04
-    """AdamW's; biases and norms are spared."""
-    checkpoint_every: int = 250
-    """Steps between checkpoints; a kill loses at most these."""
-    keep_checkpoints: int = 2
-    """Checkpoints that are kept, newest first."""
-    log_every: int = 10
-    """Steps between rows of `losses.csv`."""
-    bfloat16: bool = False
-    """Whether to compute in bfloat16 where that is safe; slower than float32 on most CPUs."""
-    collapse_below: float = 0.02
-    """Deviation of latents between samples under which they count as collapsed."""
-    collapse_patience: int = 200
-    """Steps in a row that they may be so before training stops."""
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.warmup < 0 or self.decay < 0 or self.warmup + self.decay > 1:
-            raise ValueError(
-                f"warmup and decay are parts of the training, together at most 1; got"
-                f" {self.warmup} and {self.decay}"
-            )
-
-    def rate_at(self, done: float) -> float:
-        """Return the learning rate when a part `done` of the steps, in [0, 1], is over."""
-        if done < self.warmup:
-            part = self.start_rate + (1 - self.start_rate) * done / self.warmup
-        elif done > 1 - self.decay:
-            part = self.final_rate + (1 - self.final_rate) * (1 - done) / self.decay
-        else:
-            part = 1.0
-        return self.learning_rate * part
-
-
-class CollapseAlarm:
-    """Stops a training whose latents have become the same for all samples."""
-
-    def __init__(self, below: float, patience: int) -> None:
-        self._below, self._patience, self._steps = below, patience, 0
-
-    def check(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Look at the metrics of a step.
-
-        Raises:
-            TrainingError: The loss is not finite, or latents have been alike for too long.
-        """
-        if not math.isfinite(metrics["loss"]):
-            raise TrainingError(
-                f"The loss became {metrics['loss']} at step {step}: lower learning_rate or lengthen"
-                " warmup, and look at the data for broken images."
-            )
-        std = metrics.get(LATENT_STD, math.inf)
-        self._steps = self._steps + 1 if std < self._below else 0
-        if self._steps >= self._patience:
-            raise TrainingError(
-                f"The latents collapsed: at step {step} they have differed by less than"
-                f" {self._below} between samples for {self._steps} steps (now {std:.4f}). Lower"
-                " learning_rate, raise ema_start towards 1, mask more, or check that the clips are"
-                " not all alike; then start in a new folder."
-            )
 
 
 def fit(
@@ -144,62 +44,59 @@ def fit(
 ) -> None:
     """Train `task`, from its last checkpoint in `folder` if there is one.
 
+    Within `distributed.join_world`, all processes call this and each computes its share of every
+    batch; the first writes.
+
     Args:
-        task: What is trained.
+        task: What is trained, on `device`; the same on all processes.
         config: How.
         folder: Gets `checkpoints/`, `losses.csv` and what the task exports.
-        seed: Start of the generator that batches and masks are drawn with.
-        device: Where the task computes.
-        on_step: Told of every step.
+        seed: Of batches, masks and all other chance.
+        device: Where to compute.
+        on_step: Told of every step, on the first process.
 
     Raises:
-        TrainingError: The loss is not finite, or the latents collapsed.
+        TrainingError: The loss is not finite, the latents collapsed, or a batch cannot be split
+            over the processes.
         CheckpointError: A checkpoint in `folder` is of another model.
     """
-    optimiser, names = _optimiser(task.modules, config)
-    generator = torch.Generator().manual_seed(seed)
-    state = RunState(folder, task.modules, optimiser, names, generator)
-    first = state.resume()
-    losses = LossLog(folder / LOSSES, first)
-    alarm = CollapseAlarm(config.collapse_below, config.collapse_patience)
-    autocast = torch.autocast(torch.device(device).type, torch.bfloat16, config.bfloat16)
+    world = current_world()
+    split(config.batch_size, world.size * config.accumulate)
+    learner = Learner(task, config, torch.device(device), world)
+    state = RunState(folder, task.modules, learner.optimiser, learner.parameters, world)
+    settings = _settings(config, seed, world.size)
+    first = state.resume(settings)
+    losses = LossLog(folder / LOSSES, first) if world.is_first else None
+    alarm = CollapseAlarm(LATENT_STD, config.collapse_below, config.collapse_patience)
 
-    for step in range(first + 1, config.steps + 1):
-        for group in optimiser.param_groups:
-            group["lr"] = config.rate_at(step / config.steps)
-        with autocast:
-            loss, metrics = task.loss(generator)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        task.after_step(step / config.steps)
+    steps = range(first + 1, config.steps + 1)
+    loads = Loads(task, config, seed, world, pin=learner.device.type == "cuda")
+    with closing(prefetched(loads.of(steps), config.prefetch)) as loaded:
+        for step in steps:
+            metrics = learner.learn(step, loaded)
+            task.after_step(step / config.steps)
+            alarm.check(step, metrics)
+            if losses is not None and step % config.log_every == 0:
+                losses.add(step, metrics)
+            if step % config.checkpoint_every == 0 or step == config.steps:
+                state.save(
+                    step,
+                    config.keep_checkpoints,
+                    settings,
+                    _exporting(task, folder, step, config.steps),
+                )
+            if on_step is not None and world.is_first:
+                on_step(step, config.steps, metrics)
 
-        numbers = {name: float(x) for name, x in {"loss": loss.detach(), **metrics}.items()}
-        alarm.check(step, numbers)
-        if step % config.log_every == 0:
-            losses.add(step, numbers)
-        if step % config.checkpoint_every == 0 or step == config.steps:
-            task.export(folder)
-            state.save(step, config.keep_checkpoints)
-        if on_step is not None:
-            on_step(step, config.steps, numbers)
+
+def _exporting(
+    task: Task, folder: Path, step: int, steps: int
+) -> Callable[[Mapping[str, Mapping[str, Tensor]]], None]:
+    return lambda weights: task.export(folder, weights, step, steps)
 
 
-def _optimiser(
-    modules: Mapping[str, nn.Module], config: TrainingConfig
-) -> tuple[torch.optim.AdamW, list[str]]:
-    """Return the optimiser, and the names of its parameters in its own order."""
-    trained = {
-        f"{name}.{key}": parameter
-        for name, module in modules.items()
-        for key, parameter in module.named_parameters()
-        if parameter.requires_grad
-    }
-    decayed = {name: parameter for name, parameter in trained.items() if parameter.ndim > 1}
-    spared = {name: parameter for name, parameter in trained.items() if parameter.ndim <= 1}
-    groups = [
-        {"params": list(decayed.values()), "weight_decay": config.weight_decay},
-        {"params": list(spared.values()), "weight_decay": 0.0},
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
-    return optimiser, [*decayed, *spared]
+def _settings(config: TrainingConfig, seed: int, processes: int) -> dict[str, JSON]:
+    """Return what a checkpoint says of how it was made."""
+    fields = to_json(config)
+    assert isinstance(fields, dict)
+    return {"seed": seed, "processes": processes, **fields}

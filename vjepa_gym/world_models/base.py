@@ -15,11 +15,13 @@ class Context:
         latents: Encoded views.
         poses: Measured poses at those views (see `vjepa_gym.types`).
         actions: What was done between them.
+        extrinsics: Pose of the camera at those views (m, then extrinsic xyz rad), if it is known.
     """
 
     latents: Float[Tensor, "n past tokens dim"]
     poses: Float[Tensor, "n past 7"]
     actions: Float[Tensor, "n past_minus_one 7"]
+    extrinsics: Float[Tensor, "n past 6"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,29 +1,36 @@
-"""The V-JEPA 2 encoder: a vision transformer over tubelets of video (arXiv 2506.09985)."""
+"""The encoders of the V-JEPA family: vision transformers over tubelets of video.
 
-from dataclasses import dataclass
-from enum import Enum
+V-JEPA 2 (arXiv 2506.09985), V-JEPA 2.1 (arXiv 2603.14482), V-JEPA (arXiv 2404.08471) and I-JEPA
+(arXiv 2301.08243) differ in a few fields of `EncoderConfig`. Weights are named as in their public
+checkpoints.
+"""
+
+from dataclasses import dataclass, field
 from itertools import pairwise
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.nn.functional import gelu, layer_norm
+from torch.nn.functional import layer_norm
 
-from vjepa_gym.learning.layers import NORM_EPSILON, Block, Rope, RopeForm, grid_positions
+from vjepa_gym.learning.layers import NORM_EPSILON, Block, Rope, RopeForm, run_blocks
+from vjepa_gym.world_models.positions import Grid, Positions, check_placed, place
+from vjepa_gym.world_models.stems import Stem, build_stem, modality_token, take_tokens
 
-
-class Stem(Enum):
-    """What turns pixels into tokens."""
-
-    patch = "patch"
-    """One linear map of each tubelet, as published."""
-    conv = "conv"
-    """Overlapping convolutions with the same grid of tokens: small models then see where within a
-    patch a thing is (Xiao et al., Early Convolutions Help Transformers See Better, 2021)."""
+__all__ = [
+    "EncoderConfig",
+    "Positions",
+    "Stem",
+    "VisionTransformer",
+    "encode_frames",
+    "normalise_tokens",
+    "take_tokens",
+]
 
 
 @dataclass(kw_only=True)
 class EncoderConfig:
-    """Sizes of the encoder; the defaults are ViT-L/16."""
+    """Sizes of the encoder; the defaults are ViT-L/16 of V-JEPA 2."""
 
     image_size: int = 256
     """Height and width that it is trained at [px]."""
@@ -43,6 +50,22 @@ class EncoderConfig:
     """What turns pixels into tokens."""
     rope: RopeForm = RopeForm.released
     """Layout of the rotary tables."""
+    positions: Positions = Positions.rope
+    """How tokens are told where they are."""
+    rope_grid: int = 0
+    """Rows and columns that rotary positions are scaled onto, corner on corner, at any resolution
+    (16 in V-JEPA 2.1); 0 lets them count on (V-JEPA 2)."""
+    frames: int = 16
+    """Frames of the clips that tables of sines and cosines are made for (nothing else needs it)."""
+    levels: int = 1
+    """Depths at which the features are taken in training, the last block always one (4 in
+    V-JEPA 2.1); each has a LayerNorm of its own."""
+    level_blocks: list[int] = field(default_factory=list)
+    """Number of the block, from 0, that each level ends with; the ends of equal parts of the depth
+    if empty."""
+    image_tokens: bool = False
+    """Whether a single frame has a stem of its own, and a learnt token tells images from videos
+    (V-JEPA 2.1)."""
 
     def __post_init__(self) -> None:
         if self.image_size % self.patch_size:
@@ -50,14 +73,26 @@ class EncoderConfig:
                 f"image_size ({self.image_size}) must be a multiple of patch_size"
                 f" ({self.patch_size})"
             )
-        if self.width % self.heads or self.head_width % 2 or self.head_width < 6:
+        check_placed(self)
+        if self.positions is not Positions.rope and self.frames % self.tubelet_size:
             raise ValueError(
-                f"width / heads must be an even whole number of at least 6, got"
-                f" {self.width} / {self.heads}"
+                f"frames ({self.frames}) must be a multiple of tubelet_size ({self.tubelet_size})"
             )
         if self.stem is Stem.conv and (self.patch_size < 4 or self.patch_size.bit_count() != 1):
             raise ValueError(
                 f"the conv stem needs a patch_size of 4, 8, 16, ..., got {self.patch_size}"
+            )
+        self._check_levels()
+
+    def _check_levels(self) -> None:
+        if not 1 <= self.levels <= self.depth:
+            raise ValueError(f"levels must lie between 1 and {self.depth}, got {self.levels}")
+        ends = self.level_ends
+        rising = all(before < after for before, after in pairwise([-1, *ends]))
+        if len(ends) != self.levels or not rising or ends[-1] != self.depth - 1:
+            raise ValueError(
+                f"level_blocks must be {self.levels} rising numbers of blocks, the last"
+                f" {self.depth - 1}; got {self.level_blocks}"
             )
 
     @property
@@ -70,93 +105,50 @@ class EncoderConfig:
         """Features of one attention head."""
         return self.width // self.heads
 
+    @property
+    def level_ends(self) -> list[int]:
+        """Number of the block, from 0, that each level ends with."""
+        equal = [self.depth * (i + 1) // self.levels - 1 for i in range(self.levels)]
+        return list(self.level_blocks) or equal
 
-class PatchStem(nn.Module):
-    """Embeds each tubelet by itself: a convolution whose kernel is its stride."""
-
-    def __init__(self, config: EncoderConfig) -> None:
-        super().__init__()
-        kernel = (config.tubelet_size, config.patch_size, config.patch_size)
-        self.proj = nn.Conv3d(3, config.width, kernel, stride=kernel)
-
-    def forward(
-        self,
-        video: Float[Tensor, "batch 3 frames height width"],
-        keep: Int64[Tensor, "batch kept"] | None = None,
-    ) -> Float[Tensor, "batch tokens dim"]:
-        """Return the tokens of a video, only those in `keep` if given."""
-        time, rows, columns = self.proj.kernel_size
-        patches = (
-            video.unflatten(4, (-1, columns)).unflatten(3, (-1, rows)).unflatten(2, (-1, time))
-        )
-        tokens = patches.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(1, 3)
-        if keep is not None:
-            tokens = take_tokens(tokens, keep)
-        # A matrix product of the kept patches only; the convolution would embed them all.
-        return nn.functional.linear(tokens, self.proj.weight.flatten(1), self.proj.bias)
+    @property
+    def base_grid(self) -> Grid:
+        """Times, rows and columns of tokens that tables of sines and cosines are made for."""
+        times = max(1, self.frames // self.tubelet_size)
+        return times, self.grid_size, self.grid_size
 
 
-class ConvStem(nn.Module):
-    """Halves each frame with 3 x 3 convolutions, then joins the frames of a tubelet.
+class VisionTransformer(nn.Module):
+    """Encodes video into one token a tubelet; masked tokens are left out, not filled in.
 
-    What is masked is blanked before, since the convolutions would carry it to its neighbours.
+    Attributes:
+        config: Sizes of everything.
+        checkpointing: Whether blocks are computed again in the backward pass, which saves memory.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.tubelet_size, self.patch_size = config.tubelet_size, config.patch_size
-        halvings = config.patch_size.bit_length() - 2
-        widths = [3, *(config.width >> i for i in range(halvings, 0, -1))]
-        self.convs = nn.ModuleList(
-            nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in pairwise(widths)
-        )
-        self.proj = nn.Conv3d(
-            widths[-1],
-            config.width,
-            (config.tubelet_size, 3, 3),
-            stride=(config.tubelet_size, 2, 2),
-            padding=(0, 1, 1),
-        )
-
-    def forward(
-        self,
-        video: Float[Tensor, "batch 3 frames height width"],
-        keep: Int64[Tensor, "batch kept"] | None = None,
-    ) -> Float[Tensor, "batch tokens dim"]:
-        """Return the tokens of a video, only those in `keep` if given."""
-        if keep is not None:
-            video = self._blank(video, keep)
-        x = video.transpose(1, 2).flatten(0, 1)
-        for conv in self.convs:
-            x = gelu(conv(x))
-        tokens = self.proj(x.unflatten(0, (len(video), -1)).transpose(1, 2))
-        tokens = tokens.flatten(2).transpose(1, 2)
-        return tokens if keep is None else take_tokens(tokens, keep)
-
-    def _blank(
-        self,
-        video: Float[Tensor, "batch 3 frames height width"],
-        keep: Int64[Tensor, "batch kept"],
-    ) -> Float[Tensor, "batch 3 frames height width"]:
-        batch, _, frames, height, width = video.shape
-        grid = (frames // self.tubelet_size, height // self.patch_size, width // self.patch_size)
-        visible = video.new_zeros(batch, grid[0] * grid[1] * grid[2]).scatter(1, keep, 1.0)
-        visible = visible.unflatten(1, grid).repeat_interleave(self.tubelet_size, 1)
-        visible = visible.repeat_interleave(self.patch_size, 2)
-        return video * visible.repeat_interleave(self.patch_size, 3)[:, None]
-
-
-class VisionTransformer(nn.Module):
-    """Encodes video into one token a tubelet; masked tokens are left out, not filled in."""
-
-    def __init__(self, config: EncoderConfig) -> None:
-        super().__init__()
         self.config = config
-        self.patch_embed = (PatchStem if config.stem is Stem.patch else ConvStem)(config)
+        self.checkpointing = False
+        pixels = config.patch_size, config.width
+        self.patch_embed = build_stem(config.stem, config.tubelet_size, *pixels)
+        if config.image_tokens:
+            self.patch_embed_img = build_stem(config.stem, 1, *pixels)
+            self.img_mod_embed = modality_token(config.width)
+            self.video_mod_embed = modality_token(config.width)
         self.blocks = nn.ModuleList(
             Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth)
         )
-        self.norm = nn.LayerNorm(config.width, eps=NORM_EPSILON)
+        norms = [nn.LayerNorm(config.width, eps=NORM_EPSILON) for _ in range(config.levels)]
+        if config.levels == 1:
+            self.norm = norms[0]
+        else:
+            self.norms_block = nn.ModuleList(norms)
+
+    @property
+    def norms(self) -> list[nn.Module]:
+        """The LayerNorm of each level, the deepest last."""
+        return [self.norm] if self.config.levels == 1 else list(self.norms_block)
 
     def forward(
         self,
@@ -166,36 +158,58 @@ class VisionTransformer(nn.Module):
         """Return the tokens, ordered by time, then row, then column.
 
         Args:
-            video: Normalised pixels, at any resolution that is a multiple of the patch: positions
-                count on beyond those seen in training.
+            video: Normalised pixels of any number of tubelets, at any height and width that are
+                multiples of the patch. With `image_tokens`, a single frame is an image.
             keep: Indices of the tokens that are not masked; all if None.
         """
-        config, (frames, height, width) = self.config, video.shape[2:]
-        if frames % config.tubelet_size or height % config.patch_size or width % config.patch_size:
+        x, rope = self._embed(video, keep)
+        x = run_blocks(self.blocks, x, rope, checkpointing=self.checkpointing)
+        return self.norms[-1](x)
+
+    def levels(
+        self,
+        video: Float[Tensor, "batch 3 frames height width"],
+        keep: Int64[Tensor, "batch kept"] | None = None,
+    ) -> Float[Tensor, "batch tokens levels_dim"]:
+        """Return the tokens of every level side by side, the deepest last; see `forward`."""
+        x, rope = self._embed(video, keep)
+        blocks, features = list(self.blocks), []
+        bounds = [0, *(end + 1 for end in self.config.level_ends)]
+        for (start, stop), norm in zip(pairwise(bounds), self.norms, strict=True):
+            x = run_blocks(blocks[start:stop], x, rope, checkpointing=self.checkpointing)
+            features.append(norm(x))
+        return torch.cat(features, -1)
+
+    def grid(self, frames: int, height: int, width: int) -> Grid:
+        """Return the times, rows and columns of tokens that a video of this size has.
+
+        Raises:
+            ValueError: It does not hold whole tubelets.
+        """
+        config = self.config
+        tubelet = 1 if self._is_image(frames) else config.tubelet_size
+        if frames % tubelet or height % config.patch_size or width % config.patch_size:
             raise ValueError(
-                f"video must hold whole tubelets of {config.tubelet_size} frames x"
+                f"video must hold whole tubelets of {tubelet} frames x"
                 f" {config.patch_size} x {config.patch_size} px, got {frames} x {height} x {width}"
             )
-        x = self.patch_embed(video, keep)
-        positions = grid_positions(
-            frames // config.tubelet_size,
-            height // config.patch_size,
-            width // config.patch_size,
-            x.device,
-        )
-        if keep is not None:
-            positions = positions[keep][:, None]
-        rope = Rope.at(positions, config.head_width, config.rope)
-        for block in self.blocks:
-            x = block(x, rope)
-        return self.norm(x)
+        return frames // tubelet, height // config.patch_size, width // config.patch_size
 
+    def _is_image(self, frames: int) -> bool:
+        return self.config.image_tokens and frames == 1
 
-def take_tokens(
-    tokens: Float[Tensor, "batch tokens dim"], keep: Int64[Tensor, "batch kept"]
-) -> Float[Tensor, "batch kept dim"]:
-    """Return the tokens at the indices `keep` of each sample."""
-    return tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[-1]))
+    def _embed(
+        self,
+        video: Float[Tensor, "batch 3 frames height width"],
+        keep: Int64[Tensor, "batch kept"] | None,
+    ) -> tuple[Float[Tensor, "batch tokens dim"], Rope | None]:
+        """Return the tokens before the first block, and how each block is told where they are."""
+        config, grid = self.config, self.grid(*video.shape[2:])
+        image = self._is_image(video.shape[2])
+        x = (self.patch_embed_img if image else self.patch_embed)(video, keep)
+        if config.image_tokens:
+            x = x + (self.img_mod_embed if image else self.video_mod_embed).to(x.dtype)
+        return place(x, grid, keep, config)
 
 
 def normalise_tokens(tokens: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:

@@ -1,14 +1,15 @@
 """V-JEPA 2-AC as a world model: encoder, predictor and preprocessing in one, kept in one folder."""
 
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
-from vjepa_gym.errors import CheckpointError, UnknownNameError
+from vjepa_gym.errors import CheckpointError
 from vjepa_gym.learning.checkpoints import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -19,6 +20,7 @@ from vjepa_gym.learning.checkpoints import (
     save_model,
     to_json,
 )
+from vjepa_gym.learning.precision import Frozen, computing_in
 from vjepa_gym.world_models.ac_predictor import ACPredictor
 from vjepa_gym.world_models.base import Context, Imagined, WorldModel
 from vjepa_gym.world_models.encoder import VisionTransformer, encode_frames
@@ -27,13 +29,14 @@ from vjepa_gym.world_models.imagination import imagine
 from vjepa_gym.world_models.poses import follow
 from vjepa_gym.world_models.preprocessing import Preprocessing
 from vjepa_gym.world_models.presets import ModelConfig
+from vjepa_gym.world_models.vjepa2 import features
 
 GATES_FILE = "gates.json"
 ENCODED_TOGETHER = 64
 """Images that pass the encoder at once."""
 
 
-class VJEPA2AC(nn.Module):
+class VJEPA2AC(Frozen):
     """The world model that agents plan with. It is frozen; gradients reach actions only.
 
     Attributes:
@@ -41,6 +44,7 @@ class VJEPA2AC(nn.Module):
         encoder: From images to latents.
         predictor: From latents and an action to the next latents.
         gates: What was measured on held-out episodes, if it was.
+        precision: In what it computes; `lower` changes it.
     """
 
     def __init__(
@@ -58,19 +62,22 @@ class VJEPA2AC(nn.Module):
         self.gates = gates
         self.to(predictor.state_mean.device).eval().requires_grad_(False)
 
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return self.predictor.state_mean.device
-
     @torch.no_grad()
     def encode(self, images: UInt8[Tensor, "n height width 3"]) -> Float[Tensor, "n tokens dim"]:
         """Return the latents of single images, cropped and scaled to the model's own size."""
-        parts = [
-            encode_frames(self.encoder, self.preprocessing(part.to(self.device)))
-            for part in images.split(ENCODED_TOGETHER)
-        ]
-        return torch.cat(parts)
+        found = []
+        for part in images.split(ENCODED_TOGETHER):
+            pixels = self.preprocessing(part.to(self.device))
+            with computing_in(self.precision, self.device):
+                found.append(encode_frames(self.encoder, pixels).to(pixels.dtype))
+        return torch.cat(found)
+
+    @torch.no_grad()
+    def encode_video(
+        self, frames: UInt8[Tensor, "n time height width 3"]
+    ) -> Float[Tensor, "n tokens dim"]:
+        """Return the features of videos, ordered by time, row, column; see `vjepa2.features`."""
+        return features(self.encoder, self.preprocessing, frames, self.precision)
 
     def imagine(self, context: Context, actions: Float[Tensor, "n samples horizon 7"]) -> Imagined:
         """Return what would be seen after each of the actions.
@@ -83,9 +90,12 @@ class VJEPA2AC(nn.Module):
             latents=context.latents[:, -kept:],
             poses=context.poses[:, -kept:],
             actions=context.actions[:, max(0, context.actions.shape[1] - kept + 1) :],
+            extrinsics=None if context.extrinsics is None else context.extrinsics[:, -kept:],
         )
-        with torch.set_grad_enabled(torch.is_grad_enabled() and actions.requires_grad):
-            return imagine(self.predictor, recent, actions)
+        gradients = torch.is_grad_enabled() and actions.requires_grad
+        with torch.set_grad_enabled(gradients), computing_in(self.precision, self.device):
+            imagined = imagine(self.predictor, recent, actions)
+        return replace(imagined, latents=imagined.latents.to(context.latents.dtype))
 
     def save(self, folder: Path, *, half: bool = False) -> None:
         """Write `model.safetensors`, `config.json` and, if there are gates, `gates.json`.
@@ -93,7 +103,11 @@ class VJEPA2AC(nn.Module):
         Args:
             folder: Made if need be.
             half: Whether to store weights in 16 bits, as shipped ones are.
+
+        Raises:
+            CheckpointError: Its weights were rounded by `lower`.
         """
+        self.check_whole()
         extra: dict[str, Any] = {"gates": self.gates.to_json()} if self.gates else {}
         save_model(
             folder, weights=self.state_dict(), config=to_json(self.config), half=half, **extra
@@ -147,21 +161,28 @@ def shipped_world_models() -> dict[str, Path]:
     return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{WEIGHTS_FILE}"))}
 
 
-def load_world_model(name_or_path: str | Path, device: torch.device | str = "cpu") -> VJEPA2AC:
-    """Return a world model that is shipped, by name, or one from any folder.
+def load_world_model(
+    name_or_path: str | Path,
+    device: torch.device | str = "cpu",
+    precision: str = "float32",
+) -> VJEPA2AC:
+    """Return a world model, whatever `loading.load` takes for one.
+
+    Args:
+        name_or_path: Which.
+        device: Where to compute.
+        precision: In what; see `VJEPA2AC.lower`.
 
     Raises:
-        UnknownNameError: It is neither; lists the names.
-        CheckpointError: It is a path, but not of a folder with a model in it.
+        UnknownNameError: It is no name and no path; lists the names.
+        CheckpointError: There is no model, it is damaged, or it is an encoder only.
     """
-    shipped = shipped_world_models()
-    name = str(name_or_path)
-    folder = shipped.get(name, Path(name_or_path))
-    if folder.is_dir():
-        return VJEPA2AC.load(folder, device)
-    if folder.exists() or folder.name != name:
+    from vjepa_gym.world_models.loading import load  # It loads what is defined here.
+
+    model = load(name_or_path, device=device, precision=precision)
+    if not isinstance(model, VJEPA2AC):
         raise CheckpointError(
-            f"{name} is no folder; a world model is one with {WEIGHTS_FILE} and {CONFIG_FILE}, as"
-            f" `vjepa-gym train` leaves it, or one of those that are shipped: {', '.join(shipped)}."
+            f"{name_or_path} holds an encoder only; a world model has an action-conditioned"
+            " predictor too, which `vjepa-gym train` adds."
         )
-    raise UnknownNameError("world model", name, shipped)
+    return model

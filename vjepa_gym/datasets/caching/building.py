@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float32, Float64, Int64, UInt8
 
 from vjepa_gym.datasets.caching.growing_array import GrowingArray
 from vjepa_gym.datasets.caching.in_order import in_order
 from vjepa_gym.datasets.caching.packed_jpeg import JpegWriter, encode
 from vjepa_gym.datasets.caching.recordings import Recordings
 from vjepa_gym.datasets.caching.room import choose_packing
+from vjepa_gym.datasets.sampling.times import clock_rows
 from vjepa_gym.datasets.storage.staging import Staging, publish
 from vjepa_gym.errors import DatasetError
 from vjepa_gym.images import resize
@@ -45,13 +46,17 @@ class Plan:
         shape: tuple[int, int] | None,
         stride: int,
         views: tuple[str, ...],
+        hz: float | None = None,
     ) -> None:
         self._there, self._shape, self._stride, self._views = there, shape, stride, views
+        self._hz = hz
 
     def packing(self, asked: str) -> str:
         """Return how frames will be kept, judging by the first episode what they need."""
         first = self._there.read(self._there.folders[0], self._views)
         rows = sum(len(range(0, rows, self._stride)) for rows in self._there.rows())
+        if self._hz is not None:
+            rows = rows * len(first.times[self._kept(first.times)]) // len(first.times)
         raw = jpeg = 0
         for view in self._views:
             images = self._image(first, view)
@@ -97,6 +102,7 @@ class Plan:
             "packing": packing,
             "size": self._shape,
             "stride": self._stride,
+            **({} if self._hz is None else {"hz": self._hz}),
             "views": self._views,
             "names": self._there.names,
         }
@@ -115,7 +121,7 @@ class Plan:
                         f"{folder}: the video of {view!r} has {found.shape[1]} x {found.shape[2]} "
                         f"px, others {height} x {width}; give a size that all are brought to."
                     )
-            kept = slice(None, None, self._stride)
+            kept = self._kept(episode.times)
             return _Decoded(
                 images if packing == "raw" else {v: encode(i) for v, i in images.items()},
                 episode.poses[kept],
@@ -125,5 +131,9 @@ class Plan:
         return in_order(decode, self._there.folders, workers)
 
     def _image(self, episode: Episode, view: str) -> UInt8[np.ndarray, "rows height width 3"]:
-        images = episode.images[view][:: self._stride]
+        images = episode.images[view][self._kept(episode.times)]
         return images if self._shape is None else resize(images, self._shape)
+
+    def _kept(self, times: Float64[np.ndarray, " rows"]) -> slice | Int64[np.ndarray, " kept"]:
+        """Return which rows of an episode are kept."""
+        return slice(None, None, self._stride) if self._hz is None else clock_rows(times, self._hz)

@@ -14,6 +14,7 @@ never found. It may be deleted at any time, and is not deleted by anything here.
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,7 @@ def open_cache(
     *,
     size: ImageSize | None,
     stride: int = 1,
+    hz: float | None = None,
     views: Sequence[str] = ("left",),
     packing: str = "raw",
     workers: int = 1,
@@ -99,6 +101,8 @@ def open_cache(
         size: Side, or height and width, of the frames [px]; `images.resize` makes them. None for
             that of the videos.
         stride: Every how many rows one is kept.
+        hz: Instead of `stride`: the rows are kept that are nearest to the ticks of a clock, so many
+            a second, by the times at which they truly were.
         views: Whose frames.
         packing: `raw` for pixels; `jpeg`, smaller and slower; `auto`, pixels if they fit.
         workers: Threads that decode.
@@ -108,25 +112,29 @@ def open_cache(
         DatasetError: There is no episode, no such view, too little room, videos differ in size
             though `size` is None, or a file is damaged.
         UnknownNameError: There is no such packing.
-        ValueError: `stride` or `size` is not positive, or there is no view.
+        ValueError: `stride`, `hz` or `size` is not positive, both of the former are given, or
+            there is no view.
     """
     if packing not in PACKINGS:
         raise UnknownNameError("packing", packing, PACKINGS)
     if stride < 1 or not views:
         raise ValueError(f"stride must be at least 1 and views some, got {stride} and {views}")
+    if hz is not None and (stride != 1 or not 0 < hz < math.inf):
+        raise ValueError(f"hz must be positive, and stride 1 with it, got {hz} and {stride}")
     shape = None if size is None else image_shape(size, smallest=1)
     there = Recordings(episodes)
     content = there.content(views)
     home = there.root.with_name(f"{there.root.name}.cache")
 
     def folder(kept_as: str) -> Path:
-        text = json.dumps([FORMAT, shape, stride, list(views), kept_as, content])
+        asked = [FORMAT, shape, stride, list(views), kept_as, content]
+        text = json.dumps(asked if hz is None else [*asked, hz])
         return home / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     order = ("raw", "jpeg") if packing == "auto" else (packing,)
     found = next((folder(kept_as) for kept_as in order if folder(kept_as).is_dir()), None)
     if found is None:
-        plan = Plan(there, shape, stride, tuple(views))
+        plan = Plan(there, shape, stride, tuple(views), hz)
         kept_as = plan.packing(packing)
         found = folder(kept_as)
         logger.info("Decoding %d episodes into %s; delete it at will.", len(there), found)
@@ -138,6 +146,7 @@ def open_frames(
     store: Dataset,
     *,
     size: ImageSize,
+    hz: float | None = None,
     camera: str = "left",
     packing: str = "raw",
     workers: int = 1,
@@ -145,7 +154,13 @@ def open_frames(
 ) -> Frames:
     """Return all frames of one camera; see `open_cache`, which has the same arguments."""
     cache = open_cache(
-        store, size=size, views=(camera,), packing=packing, workers=workers, on_progress=on_progress
+        store,
+        size=size,
+        hz=hz,
+        views=(camera,),
+        packing=packing,
+        workers=workers,
+        on_progress=on_progress,
     )
     return cache.frames(camera)
 

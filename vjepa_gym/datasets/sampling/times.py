@@ -26,6 +26,20 @@ def nearest(
     return np.where(wanted - times[before] <= times[after] - wanted, before, after)
 
 
+def clock_rows(times: Float64[np.ndarray, " rows"], hz: float) -> Int64[np.ndarray, " kept"]:
+    """Return the rows nearest to the ticks of a clock that begins with the first.
+
+    Where rows are further apart than ticks each is returned once. The last tick may be after the
+    last row by the usual tolerance.
+
+    Args:
+        times: When each row was [s], in order.
+        hz: Ticks a second.
+    """
+    ticks = np.arange(int((times[-1] - times[0]) * hz + TOLERANCE) + 1) / hz
+    return np.unique(nearest(times, times[0] + ticks))
+
+
 def nearest_rows(
     times: Float64[np.ndarray, " rows"], frames: int, fps: float
 ) -> tuple[Int64[np.ndarray, "rows frames"], Float64[np.ndarray, " rows"]]:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
 import av.error
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from vjepa_gym.datasets.droid.kinds import DefectError, defect
@@ -14,26 +16,67 @@ from vjepa_gym.datasets.storage.disk import is_full
 
 MOST_PIXELS = 4416 * 2484
 """More than the largest picture of DROID's cameras, 4416 x 1242 in stereo."""
-DECODER = {"err_detect": "explode", "max_pixels": str(MOST_PIXELS)}
-"""Damage is an error instead of being painted over, and no claimed size is believed."""
+SIGNATURES = {b"\x1a\x45\xdf\xa3": "matroska", b"RIFF": "avi", b"GIF8": "gif"}
+"""How files begin that are not MP4."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a video is opened.
+
+    Attributes:
+        container: Its format, as FFmpeg calls it. It is named, or a file could pass for a list of
+            other files to be read.
+        most_pixels: No picture has more.
+    """
+
+    container: str = "mp4"
+    most_pixels: int = MOST_PIXELS
+
+
+DROID = Opening()
+"""What cameras of DROID write."""
+LARGEST_PICTURE = 7680 * 4320
+"""What anybody's videos may have [px]: 8K."""
+
+
+def anybodys(path: Path) -> Opening:
+    """Return how to open a video of any kind, whose first bytes tell more than its name.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(4)
+    return Opening(SIGNATURES.get(start, "mp4"), LARGEST_PICTURE)
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Yield a video and its one stream; enter `damage_named` first.
+def open_video(path: Path, how: Opening = DROID) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Yield a video and the stream of its pictures; enter `damage_named` first.
+
+    Damage is an error instead of being painted over, and no claimed size is believed.
 
     Raises:
         DefectError: Its pictures are larger than any camera's.
-        ValueError: It is encoded in no known way.
+        ValueError: It has no pictures, or is encoded in no known way.
     """
-    # The format is named, or a file could pass for a list of other files to be read.
-    with av.open(path, format="mp4", metadata_errors="replace") as container:
-        stream = container.streams.video[0]
+    with av.open(path, format=how.container, metadata_errors="replace") as container:
+        # The cover of a piece of music is no video.
+        streams = [
+            s for s in container.streams.video if Disposition.attached_pic not in s.disposition
+        ]
+        if not streams:
+            raise ValueError("it has no video stream")
+        stream = streams[0]
         if stream.codec_context is None:
             raise ValueError("it is encoded in no known way")
-        check_size(path, stream.height, stream.width)
+        check_size(path, stream.height, stream.width, how.most_pixels)
         stream.codec_context.thread_count = 1
-        stream.codec_context.options = DECODER
+        stream.codec_context.options = {
+            "err_detect": "explode",
+            "max_pixels": str(how.most_pixels),
+        }
         yield container, stream
 
 
@@ -50,14 +93,15 @@ def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[av.Pa
             yield packet
 
 
-def check_size(path: Path, height: int, width: int) -> None:
+def check_size(path: Path, height: int, width: int, most: int = MOST_PIXELS) -> None:
     """Do nothing if a camera may have taken pictures of this size [px].
 
     Raises:
         DefectError: None has.
     """
-    if height * width > MOST_PIXELS:
-        said = f"{width} x {height} px are more than any camera of DROID has"
+    if height * width > most:
+        whose = "camera of DROID" if most == MOST_PIXELS else "picture that is read here"
+        said = f"{width} x {height} px are more than any {whose} has"
         raise DefectError(defect("video_size", path, said))
 
 
@@ -66,7 +110,8 @@ def damage_named(path: Path) -> Iterator[None]:
     """Raise what goes wrong inside as a defect of a video.
 
     Raises:
-        DefectError: The file is missing, truncated or not a video.
+        DefectError: The file is missing, truncated or not a video; where that is so for another
+            reason than what is in it, an `OSError` is the cause.
         OSError: A disk is full.
     """
     try:
@@ -76,5 +121,6 @@ def damage_named(path: Path) -> Iterator[None]:
     except (av.error.FFmpegError, OSError, IndexError, ValueError) as error:
         if is_full(error):  # what is written to, not what is read
             raise
-        said = f"expected a whole MP4 video, but {getattr(error, 'strerror', None) or error}"
+        kind = path.suffix[1:].upper() or "MP4"
+        said = f"expected a whole {kind} video, but {getattr(error, 'strerror', None) or error}"
         raise DefectError(defect("unreadable_video", path, said)) from error

@@ -94,8 +94,8 @@ class _Collected:
 
 def measure_data(
     settings: DataSettings,
-    folder: Path,
     *,
+    folder: Path,
     rounds: int,
     seconds: float,
     seed: int,

@@ -1,4 +1,4 @@
-"""What the benchmark of data collects and reads."""
+"""What each benchmark measures, and how much of it."""
 
 from dataclasses import dataclass, field
 
@@ -6,6 +6,34 @@ from vjepa_gym.datasets.droid.writing import HEADERS
 from vjepa_gym.envs import SHORT
 from vjepa_gym.errors import UnknownNameError
 from vjepa_gym.images import image_shape
+from vjepa_gym.world_models.presets import MODELS
+
+BESIDE = ("plain", "once", "every")
+"""Loops that pretraining is measured beside."""
+
+
+@dataclass(kw_only=True)
+class SimulatorSettings:
+    """Moves, resets and pictures."""
+
+    moves: int = 1000
+    """Random moves of each kind whose ends are measured."""
+    resets: int = 10
+    """Resets of each task that are timed, with and without goal images."""
+    tasks: list[str] = field(default_factory=lambda: list(SHORT))
+    """Tasks whose resets are timed."""
+    image_size: int = 128
+    """Height and width of the picture at the end of each step [px]."""
+
+    def __post_init__(self) -> None:
+        for task in self.tasks:
+            if task not in SHORT:
+                raise UnknownNameError("task", task, SHORT)
+        if min(self.moves, self.resets) < 1 or self.image_size < 16:
+            raise ValueError(
+                "moves and resets must be at least 1, and image_size at least 16, got "
+                f"{self.moves}, {self.resets} and {self.image_size}"
+            )
 
 
 @dataclass(kw_only=True)
@@ -43,3 +71,86 @@ class DataSettings:
             raise UnknownNameError("header", self.header, HEADERS)
         if any(side % 2 for side in image_shape(self.image_size)):
             raise ValueError(f"image_size of videos must be even, got {self.image_size}")
+
+
+@dataclass(kw_only=True)
+class RolloutSettings:
+    """A world model, and how many futures it imagines."""
+
+    model: str = "tiny"
+    """Name of a shipped model, or whatever else `load` takes."""
+    samples: list[int] = field(default_factory=lambda: [64, 256])
+    """Futures that are imagined at once."""
+    horizons: list[int] = field(default_factory=lambda: [1, 2, 4])
+    """Steps of each."""
+    contexts: list[int] = field(default_factory=lambda: [1, 2, 3])
+    """Frames that are looked back on, the current one included."""
+    images: int = 16
+    """Scenes of the simulator that the model looks at."""
+    actions: int = 256
+    """Random actions whose energies are ranked."""
+    precisions: list[str] = field(default_factory=lambda: ["bfloat16", "int8"])
+    """What is compared with float32; `[]` for nothing."""
+    widths: list[int] = field(default_factory=lambda: [192, 384, 1024])
+    """Of transformers whose linear layers are measured by themselves: tiny, small and ViT-L."""
+    device: str = "auto"
+    """Where to compute; `auto` is a CUDA device if there is one."""
+    threads: int = 0
+    """Threads that torch uses; as many as there are cores if 0."""
+
+    def __post_init__(self) -> None:
+        counts = [*self.samples, *self.horizons, *self.contexts, *self.widths]
+        if min([*counts, self.images]) < 1 or self.actions < 3 or self.threads < 0:
+            raise ValueError(
+                "samples, horizons, contexts, widths and images must be positive, actions at least"
+                f" 3 and threads not negative, got {self}"
+            )
+        for precision in self.precisions:
+            if precision not in ("bfloat16", "int8"):
+                raise UnknownNameError("precision", precision, ("bfloat16", "int8"))
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts it falls, besides the rounds of each."""
+        return len(self.samples) * len(self.horizons) * len(self.contexts) + 1 + 2 * len(
+            self.precisions
+        )
+
+
+@dataclass(kw_only=True)
+class TrainingSettings:
+    """A model, and the clips that it is pretrained on."""
+
+    model: str = "vit_b"
+    """Sizes of encoder and predictor, by name."""
+    frames: int = 16
+    """Frames in a clip."""
+    image_size: int = 128
+    """Height and width of a clip [px]."""
+    batch_size: int = 2
+    """Clips in a step."""
+    beside: list[str] = field(default_factory=lambda: ["plain", "once", "every"])
+    """What ours is measured beside: `plain` drops masked tokens before the first block; `once` and
+    `every` encode every token, once or once a mask. Each takes memory of its own."""
+    bfloat16: bool | None = None
+    """Whether to compute in bfloat16; on a GPU only if null."""
+    device: str = "auto"
+    """Where to compute; `auto` is a CUDA device if there is one."""
+    threads: int = 0
+    """Threads that torch uses; as many as there are cores if 0."""
+
+    def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise UnknownNameError("model", self.model, MODELS)
+        if min(self.frames, self.image_size, self.batch_size) < 1 or self.threads < 0:
+            raise ValueError(
+                "frames, image_size and batch_size must be positive and threads not negative, got"
+                f" {self.frames}, {self.image_size}, {self.batch_size} and {self.threads}"
+            )
+        for name in self.beside:
+            if name not in BESIDE:
+                raise UnknownNameError("loop", name, BESIDE)
+
+    def uses_bfloat16(self, device: str) -> bool:
+        """Return whether to compute in bfloat16 on this kind of device."""
+        return device == "cuda" if self.bfloat16 is None else self.bfloat16

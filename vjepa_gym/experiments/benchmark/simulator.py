@@ -1,12 +1,13 @@
 """How fast and how exact the simulator is, beside robosuite as it comes, on one core in one run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from vjepa_gym.envs.stock_robosuite import StockRobosuite
 from vjepa_gym.experiments.benchmark import limits as limits_of
 from vjepa_gym.experiments.benchmark.report import PICTURE, Benchmark, draw_side_by_side
+from vjepa_gym.experiments.benchmark.settings import SimulatorSettings
 from vjepa_gym.experiments.benchmark.speed import measure_speed
 from vjepa_gym.experiments.timing import machine, one_core
 
@@ -14,14 +15,11 @@ VERSIONS = ("mujoco", "robosuite", "numpy")
 
 
 def measure_simulator(
-    folder: Path,
+    settings: SimulatorSettings,
     *,
+    folder: Path,
     rounds: int,
     seconds: float,
-    moves: int,
-    resets: int,
-    tasks: Sequence[str],
-    image_size: int,
     seed: int,
     core: int | None,
     on_part: Callable[[str], None],
@@ -29,13 +27,10 @@ def measure_simulator(
     """Measure everything, and write `rendering.png`.
 
     Args:
+        settings: How much is measured.
         folder: Where to.
         rounds: How often ours and robosuite's are measured by turns.
         seconds: How long each is measured in each round [s].
-        moves: Random moves of each kind whose ends are measured.
-        resets: Resets of each task that are timed.
-        tasks: Tasks whose resets are timed.
-        image_size: Of the picture at the end of each step [px].
         seed: Of the moves and the resets.
         core: Which core to run on; None for the first that this process may use.
         on_part: Called with what comes next.
@@ -44,6 +39,7 @@ def measure_simulator(
         RenderingError: This machine has no working OpenGL.
         VJEPAGymError: robosuite is not installed.
     """
+    image_size = settings.image_size
     with one_core(core) as used:
         with closing(StockRobosuite(image_size, seed)) as stock:
             comparisons, pictures = measure_speed(
@@ -54,12 +50,14 @@ def measure_simulator(
                 seed=seed,
                 on_round=lambda number: on_part(f"round {number}"),
             )
-            limits = limits_of.measure_accuracy(stock, moves=moves, seed=seed, on_part=on_part)
+            limits = limits_of.measure_accuracy(
+                stock, moves=settings.moves, seed=seed, on_part=on_part
+            )
         on_part("opening")
         limits.append(limits_of.measure_opening(image_size=image_size, seed=seed))
-        for task in tasks:
+        for task in settings.tasks:
             on_part(f"resets of {task}")
-            how = {"resets": resets, "image_size": image_size, "seed": seed}
+            how = {"resets": settings.resets, "image_size": image_size, "seed": seed}
             limits += limits_of.measure_resets(task, **how)
     on_part("")
     draw_side_by_side(folder / PICTURE, pictures)

@@ -1,26 +1,46 @@
-"""Train an encoder on the videos of a dataset, masked; stopped and resumed at will."""
+"""Train an encoder on videos, masked; stopped and resumed at will."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vjepa_gym.experiments.frames import open_split
+from vjepa_gym.datasets.sampling.videos import JoinedVideos
+from vjepa_gym.experiments.frames import open_videos
+from vjepa_gym.experiments.seeing.settings import WatchConfig
 from vjepa_gym.learning.devices import choose_device
 from vjepa_gym.learning.training import OnStep
 from vjepa_gym.world_models.encoder import VisionTransformer
+from vjepa_gym.world_models.loading import load
 from vjepa_gym.world_models.presets import ModelConfig, tiny
-from vjepa_gym.world_models.pretraining import PRETRAINING, PretrainingConfig, pretrain
+from vjepa_gym.world_models.pretraining import pretrain
+from vjepa_gym.world_models.pretraining_config import PretrainingConfig
+from vjepa_gym.world_models.pretraining_presets import PRETRAINING
+from vjepa_gym.world_models.vjepa2 import VJEPA2
 
 
 @dataclass(kw_only=True)
-class PretrainConfig:
+class PretrainConfig(WatchConfig):
     """What to train the encoder on, and where to keep it."""
 
     data: str = "data/tabletop"
-    """Folder of the dataset."""
+    """Folder of a dataset of ours, of episodes in DROID's layout, or of videos of any kind."""
+    also: list[str] = field(default_factory=list)
+    """Further such folders."""
+    weights: list[float] = field(default_factory=list)
+    """How often `data` and each of `also` is drawn from, in any unit; by their sizes if empty."""
+    images: str = ""
+    """Folder of still images, or of videos whose frames are taken as such, for part of each batch
+    (`job.training.image_share`); none if empty."""
     folder: str = "runs/encoder"
     """Folder of the encoder; a training that was stopped there goes on."""
+    initial: str = ""
+    """A model to start from: a folder, a released name or a `.pt` file. Sizes are its own then, and
+    `job.model` is not heeded. By default all weights are new."""
     held_out: int = 100
-    """Episodes at the end of the dataset that no model is trained on."""
+    """Episodes at the end of datasets of ours, and in DROID's layout, that no model is trained
+    on."""
+    skip_bad: bool = False
+    """Whether to leave out videos that are too short or cannot be decoded; else they are an error.
+    A clip that cannot be read in the training is replaced by another, drawn beforehand."""
     seed: int = 0
     """Everything random derives from this."""
     device: str = "auto"
@@ -32,20 +52,43 @@ class PretrainConfig:
 
 
 def run_pretrain(config: PretrainConfig, on_step: OnStep | None = None) -> VisionTransformer:
-    """Train the encoder and return it; `folder` holds it as well.
+    """Train the encoder and return it; `folder` holds it as well, and the predictor.
 
     Raises:
-        DatasetError: There are no such data.
+        DatasetError: There are no such data, or bad ones that are not to be left out.
+        CheckpointError: There is no such model to start from.
         TrainingError: The loss is not finite, or the latents collapsed.
+        ValueError: The recipe does not fit the model.
     """
-    size = config.model.encoder.image_size
-    frames, _ = open_split(config.data, size=size, held_out=config.held_out)
+    initial = _initial(config.initial) if config.initial else None
+    model = config.model if initial is None else initial.config
+    size = max(model.encoder.image_size, config.training.cooldown_image_size or 0)
+    videos = open_videos(
+        [config.data, *config.also],
+        image_size=size,
+        held_out=config.held_out,
+        skip_bad=config.skip_bad,
+        weights=config.weights or None,
+    )
+    images = None
+    if config.images:
+        images = open_videos(config.images, image_size=size, skip_bad=config.skip_bad)
     return pretrain(
-        frames,
-        config.model,
+        videos,
+        model,
         config.training,
         folder=Path(config.folder),
         seed=config.seed,
         device=choose_device(config.device),
         on_step=on_step,
+        images=images,
+        weights=videos.weights if isinstance(videos, JoinedVideos) else None,
+        initial=initial,
+        skip_bad=config.skip_bad,
     )
+
+
+def _initial(name: str) -> VJEPA2:
+    """Return the encoder of a model, and its masked predictor if it has one."""
+    model = load(name, device="cpu", precision="float32")
+    return model if isinstance(model, VJEPA2) else VJEPA2(model.config, model.encoder)

@@ -1,63 +1,156 @@
 """Train the action-conditioned predictor on top of an encoder, then put it to the gates."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vjepa_gym.errors import DatasetError
 from vjepa_gym.experiments.frames import open_split
+from vjepa_gym.experiments.progress import progress
+from vjepa_gym.experiments.seeing.settings import WatchConfig
 from vjepa_gym.learning.devices import choose_device
+from vjepa_gym.learning.distributed import current_world
 from vjepa_gym.learning.training import OnStep
-from vjepa_gym.world_models.gates import measure_gates
-from vjepa_gym.world_models.post_training import POST_TRAINING, PostTrainingConfig, post_train
-from vjepa_gym.world_models.presets import ModelConfig, tiny
+from vjepa_gym.types import Frames
+from vjepa_gym.world_models.gates import GateConfig, measure_gates
+from vjepa_gym.world_models.latents import OnProgress
+from vjepa_gym.world_models.post_training import Latents, train_predictor
+from vjepa_gym.world_models.post_training_config import POST_TRAINING, PostTrainingConfig
+from vjepa_gym.world_models.presets import ModelConfig
+from vjepa_gym.world_models.starting_model import starting_model
+from vjepa_gym.world_models.thinning import thinned
 from vjepa_gym.world_models.vjepa2_ac import VJEPA2AC
+
+ENCODER = "runs/encoder"
+"""Where `pretrain` leaves an encoder unless told otherwise."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class TrainConfig:
+class TrainConfig(WatchConfig):
     """What to train the predictor on, and where to keep the model."""
 
     data: str = "data/tabletop"
-    """Folder of the dataset."""
-    encoder: str = "runs/encoder"
-    """Folder of the encoder, as `pretrain` leaves it."""
+    """Folder of the dataset: ours, or anybody's episodes in DROID's layout."""
+    encoder: str = ""
+    """The frozen encoder: a folder as `pretrain` leaves it, a released name
+    (`facebook/vjepa2-vitg-fpc64-256`), a `.pt` file. By default that of `initial`, or else
+    `runs/encoder`."""
+    initial: str = ""
+    """A whole world model whose predictor is trained on: a folder as `train` leaves it, or a name
+    (`vjepa2-ac-vitg`, `tiny`). By default a new predictor is trained."""
+    unfinished: bool = False
+    """Whether to build on a model whose own training was broken off."""
     folder: str = "runs/model"
     """Folder of the model; a training that was stopped there goes on."""
     held_out: int = 100
     """Episodes at the end of the dataset that no model is trained on."""
+    hz: float = 4.0
+    """Rows a second of anybody's episodes; of ours each row is a settled move."""
+    skip_bad: bool = False
+    """Whether to leave out damaged ones of anybody's episodes; else they are an error."""
+    latents: Latents = Latents.cache
+    """Whether the frames are encoded once beforehand, or those of a batch when it is its turn."""
+    latents_folder: str = ""
+    """Where latents that were encoded beforehand are kept, for all runs on the same encoder and
+    frames. By default `<data>.cache/latents`."""
+    precision: str = "auto"
+    """In what the frozen encoder computes: `float32`, `bfloat16`, `int8` (CPUs only); `auto` is
+    bfloat16 on a GPU and float32 on a CPU. What the predictor is trained in is
+    `job.training.bfloat16`."""
     seed: int = 0
     """Everything random derives from this."""
     device: str = "auto"
     """Where to compute, as torch calls it; `auto` is a CUDA device if there is one."""
     half: bool = False
     """Whether to store the weights in 16 bits, as shipped ones are."""
-    model: ModelConfig = field(default_factory=tiny)
-    """Sizes; `job.model=<name>` takes a preset."""
+    gates: GateConfig = field(default_factory=GateConfig)
+    """How much is measured at the end."""
+    model: ModelConfig | None = None
+    """Sizes of a new predictor on an encoder of sizes that must agree; `job.model=<name>` takes a
+    preset. By default those that come with the encoder, or with `initial`."""
     training: PostTrainingConfig = field(default_factory=POST_TRAINING["tiny"])
     """How; `job.training=<name>` takes a preset."""
+
+    def __post_init__(self) -> None:
+        if not self.encoder and not self.initial:
+            self.encoder = ENCODER
+        if not self.latents_folder:
+            data = Path(self.data)
+            self.latents_folder = str(data.with_name(f"{data.name}.cache") / "latents")
 
 
 def run_train(config: TrainConfig, on_step: OnStep | None = None) -> VJEPA2AC:
     """Train the predictor, judge it on what was held out, and return the whole model.
 
-    `folder` holds it as well, with its gates.
+    `folder` holds it as well, with its gates. Of several processes, the first judges and writes.
 
     Raises:
-        CheckpointError: There is no such encoder, or it is of other sizes.
-        DatasetError: There are no such data.
+        CheckpointError: There is no such encoder or initial model, it is of other sizes, or its
+            training was not finished.
+        UnknownNameError: No model has such a name.
+        DatasetError: There are no such data, or too little room for their latents.
         TrainingError: The loss is not finite.
     """
-    size = config.model.encoder.image_size
-    frames, held_out = open_split(config.data, size=size, held_out=config.held_out)
-    model = post_train(
-        frames,
-        Path(config.encoder),
+    start = starting_model(
+        config.encoder or None,
         config.model,
-        config.training,
-        folder=Path(config.folder),
+        initial=config.initial or None,
         seed=config.seed,
         device=choose_device(config.device),
-        on_step=on_step,
+        unfinished=config.unfinished,
     )
-    model.gates = measure_gates(model, held_out, seed=config.seed, known=frames)
-    model.save(Path(config.folder), half=config.half)
+    frames, held_out = open_split(
+        config.data,
+        size=start.world_model.config.encoder.image_size,
+        held_out=config.held_out,
+        hz=config.hz,
+        skip_bad=config.skip_bad,
+    )
+    with _encoding() as on_encoded:
+        model = train_predictor(
+            frames,
+            start,
+            config.training,
+            folder=Path(config.folder),
+            seed=config.seed,
+            latents=config.latents,
+            latents_folder=Path(config.latents_folder),
+            precision=config.precision,
+            on_step=on_step,
+            on_encoded=on_encoded,
+        )
+    if current_world().is_first:
+        _judge(model, frames, held_out, config)
+        model.save(Path(config.folder), half=config.half)
     return model
+
+
+def _judge(model: VJEPA2AC, frames: Frames, held_out: Frames, config: TrainConfig) -> None:
+    """Measure the gates, by such steps as it was trained on; one that cannot be judged is kept."""
+    judged, known = (thinned(part, config.training.stride) for part in (held_out, frames))
+    try:
+        model.gates = measure_gates(
+            model, judged, seed=config.seed, config=config.gates, known=known
+        )
+    except DatasetError as error:
+        logger.warning("The model is trained, but its gates cannot be measured. %s", error)
+
+
+@contextmanager
+def _encoding() -> Iterator[OnProgress]:
+    """Yield what shows how many frames are encoded, once there is something to encode."""
+    with ExitStack() as shown:
+        reports = []
+
+        def on_encoded(done: int, total: int) -> None:
+            if not reports:
+                reports.append(shown.enter_context(progress("encode", total, "frames")))
+            reports[0](done, {})
+            if done == total:
+                shown.close()
+
+        yield on_encoded

@@ -1,0 +1,113 @@
+"""Pretraining on every kind of data that the job takes."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vjepa_gym.datasets.storage.store import EpisodeStore
+from vjepa_gym.errors import CheckpointError, DatasetError
+from vjepa_gym.experiments.jobs.pretrain import PretrainConfig, run_pretrain
+from vjepa_gym.learning.checkpoints import read_json
+from vjepa_gym.world_models.presets import debug
+from vjepa_gym.world_models.pretraining import load_encoder
+from vjepa_gym.world_models.pretraining_presets import PRETRAINING
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "datasets"))
+from episodes import make_episode, stamped_frame
+from video_files import write
+
+
+@pytest.fixture
+def ours(tmp_path):
+    store = EpisodeStore(tmp_path / "ours")
+    for index in range(4):
+        store.write(index, make_episode(steps=6 + index, size=32, seed=index))
+    return str(tmp_path / "ours")
+
+
+@pytest.fixture
+def videos(tmp_path):
+    write(tmp_path / "videos/a.mp4", frames=12, size=(48, 64))
+    write(tmp_path / "videos/b.mkv", frames=9)
+    return tmp_path / "videos"
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(3):
+        Image.fromarray(stamped_frame(number, 32)).save(folder / f"{number}.png")
+    return str(folder)
+
+
+def job(tmp_path, **changes):
+    training = changes.pop("training", PRETRAINING["debug"]())
+    return PretrainConfig(
+        folder=str(tmp_path / "encoder"),
+        device="cpu",
+        model=debug(),
+        training=training,
+        **{"held_out": 1, **changes},
+    )
+
+
+def test_a_dataset_of_ours(tmp_path, ours):
+    run_pretrain(job(tmp_path, data=ours))
+    assert load_encoder(tmp_path / "encoder")[1] == debug()
+    assert read_json(tmp_path / "encoder/training.json") == {"step": 4, "steps": 4}
+
+
+def test_videos_of_any_kind_beside_ours_and_images(tmp_path, ours, videos, images):
+    training = replace(PRETRAINING["debug"](), fps=4.0, frames=2, cooldown_image_size=24)
+    told = []
+    run_pretrain(
+        job(
+            tmp_path,
+            data=str(videos),
+            also=[ours],
+            weights=[3.0, 1.0],
+            images=images,
+            training=training,
+        ),
+        lambda step, total, metrics: told.append(metrics["loss"]),
+    )
+    assert len(told) == 4
+    assert np.isfinite(told).all()
+
+
+def test_short_and_broken_videos_are_an_error_unless_they_are_to_be_skipped(tmp_path, videos):
+    write(videos / "short.mp4", frames=3)
+    with pytest.raises(DatasetError, match=r"1 of 3 videos .* short\.mp4 \(3 frames of 4\)"):
+        run_pretrain(job(tmp_path, data=str(videos)))
+    (videos / "none.mp4").touch()
+    with pytest.raises(DatasetError, match=r"none\.mp4: .*is empty"):
+        run_pretrain(job(tmp_path, data=str(videos)))
+    run_pretrain(job(tmp_path, data=str(videos), skip_bad=True))
+    assert load_encoder(tmp_path / "encoder")
+
+
+def test_a_model_to_start_from_brings_its_sizes(tmp_path, ours):
+    run_pretrain(job(tmp_path, data=ours))
+    first = tmp_path / "first"
+    (tmp_path / "encoder").rename(first)
+    wide = debug()
+    wide.encoder = replace(wide.encoder, width=48)
+    still = replace(PRETRAINING["debug"](), learning_rate=0.0, ema_start=1.0, ema_end=1.0)
+    again = job(tmp_path, data=ours, initial=str(first), training=still)
+    again.model = wide
+    run_pretrain(again)
+    for name, weight in load_encoder(first)[0].state_dict().items():
+        assert weight.equal(load_encoder(tmp_path / "encoder")[0].state_dict()[name])
+    with pytest.raises(CheckpointError):
+        run_pretrain(job(tmp_path, data=ours, initial=str(tmp_path / "nowhere")))
+
+
+def test_the_encoder_of_a_world_model_can_be_trained_on(tmp_path, ours):
+    short = replace(PRETRAINING["tiny"](), steps=1, batch_size=2)
+    run_pretrain(job(tmp_path, data=ours, initial="tiny", training=short))
+    assert load_encoder(tmp_path / "encoder")[1].encoder.width == 192

@@ -1,0 +1,142 @@
+"""One call for every model: shipped, one's own, released, or from Hugging Face."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import huggingface_hub
+import torch
+from safetensors import SafetensorError, safe_open
+
+from vjepa_gym.errors import CheckpointError, UnknownNameError
+from vjepa_gym.learning.checkpoints import CONFIG_FILE, WEIGHTS_FILE
+from vjepa_gym.learning.devices import choose_device
+from vjepa_gym.learning.downloads import OnProgress, fetch, models_folder, sha256_of
+from vjepa_gym.learning.precision import choose_precision
+from vjepa_gym.world_models.hugging_face import FILES, is_hugging_face, load_hugging_face
+from vjepa_gym.world_models.presets import ModelConfig
+from vjepa_gym.world_models.released import RELEASED, Release, load_released
+from vjepa_gym.world_models.vjepa2 import VJEPA2
+from vjepa_gym.world_models.vjepa2_ac import VJEPA2AC, shipped_world_models
+
+HUB_NAMES = (
+    "facebook/vjepa2-vitl-fpc64-256",
+    "facebook/vjepa2-vith-fpc64-256",
+    "facebook/vjepa2-vitg-fpc64-256",
+    "facebook/vjepa2-vitg-fpc64-384",
+)
+HUB_PREFIX = "facebook/vjepa2-"
+"""Whatever begins so is looked for on Hugging Face's hub."""
+CONDITIONED = "predictor.action_encoder.weight"
+"""What a V-JEPA 2-AC has and a V-JEPA 2 has not."""
+
+
+def load(
+    name_or_path: str | os.PathLike[str],
+    *,
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+    config: ModelConfig | None = None,
+    sha256: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> VJEPA2 | VJEPA2AC:
+    """Return a model with its preprocessing: an encoder, or a world model to plan with.
+
+    Args:
+        name_or_path: The name of a shipped model (`tiny`), of a released file (`vjepa2-ac-vitg`;
+            see `released.RELEASED`; the file's name without `.pt` will do too) or of a repository
+            on Hugging Face's hub (`facebook/vjepa2-vitg-fpc64-256`); or the path of a folder as
+            training leaves it or as `transformers` saves it, or of a released `.pt` file.
+        device: Where to compute; `auto` takes a GPU if there is one.
+        precision: In what to compute: `float32`, `bfloat16`, or `int8`, for CPUs; `auto` is
+            bfloat16 on a GPU and float32 on a CPU. See `learning.precision`.
+        config: Sizes of the model in a `.pt` file that is none of the released ones.
+        sha256: The digest that a released file must have, instead of the known one.
+        on_progress: Told of what has been fetched of a released file.
+
+    Raises:
+        UnknownNameError: It is no name and no path, or there is no such device or precision; lists
+            the names.
+        CheckpointError: What is there is missing, damaged, foreign or does not fit, or cannot be
+            fetched; the message says what to do.
+    """
+    place = choose_device(str(device))
+    chosen = choose_precision(precision, place)
+    model = _find(str(name_or_path), config, sha256, on_progress).to(place)
+    model.lower(chosen)
+    return model
+
+
+def load_folder(folder: Path) -> VJEPA2 | VJEPA2AC:
+    """Return the model in a folder, as training or as `transformers` leaves it.
+
+    Raises:
+        CheckpointError: There is none in it, or it is damaged or does not fit.
+    """
+    if is_hugging_face(folder):
+        return load_hugging_face(folder)
+    weights = folder / WEIGHTS_FILE
+    if not weights.is_file() or not (folder / CONFIG_FILE).is_file():
+        raise CheckpointError(
+            f"{folder} is no model: one has {WEIGHTS_FILE} and {CONFIG_FILE}, as `vjepa-gym train`"
+            " and `.save(folder)` leave them."
+        )
+    try:
+        with safe_open(weights, "pt") as file:
+            conditioned = CONDITIONED in file.keys()  # noqa: SIM118
+    except SafetensorError:
+        conditioned = False  # Whoever reads it all says what is wrong.
+    return (VJEPA2AC if conditioned else VJEPA2).load(folder)
+
+
+def _find(
+    name: str, config: ModelConfig | None, sha256: str | None, on_progress: OnProgress | None
+) -> VJEPA2 | VJEPA2AC:
+    shipped, path = shipped_world_models(), Path(name)
+    if name in shipped:
+        return load_folder(shipped[name])
+    if path.is_dir():
+        return load_folder(path)
+    if path.is_file():
+        return load_released(path, config)
+    releases = {Path(release.file.name).stem: release for release in RELEASED.values()} | RELEASED
+    if name in releases:
+        return load_released(_fetched(releases[name], sha256, on_progress), config)
+    if name.startswith(HUB_PREFIX):
+        return load_hugging_face(_from_hub(name))
+    names = [*shipped, *RELEASED, *HUB_NAMES]
+    if path.name != name or path.suffix in {".pt", ".pth", ".safetensors"}:
+        raise CheckpointError(
+            f"There is no {name}. A model is a folder with {WEIGHTS_FILE} and {CONFIG_FILE}, a"
+            f" released .pt file, or one of {', '.join(names)}."
+        )
+    raise UnknownNameError("model", name, names)
+
+
+def _fetched(release: Release, sha256: str | None, on_progress: OnProgress | None) -> Path:
+    remote = release.file
+    if sha256 is not None:
+        remote = replace(remote, sha256=sha256, size=None)
+    return fetch(remote, models_folder(), on_progress)
+
+
+def _from_hub(name: str) -> Path:
+    """Return the folder with a repository's files, fetched before if they are not there yet."""
+    try:
+        folder = Path(huggingface_hub.snapshot_download(name, allow_patterns=list(FILES)))
+    except (OSError, ValueError) as error:
+        hub = f"https://huggingface.co/{name}"
+        raise CheckpointError(
+            f"{name} is not on this machine and cannot be fetched: {error} Where there is a"
+            f" network, get config.json and *.safetensors of {hub}, and give the folder that you"
+            " put them in or copy Hugging Face's cache to this machine."
+        ) from error
+    for file in sorted(folder.glob("*.safetensors")):
+        # The hub's client names what it keeps by its digest, and does not compare it.
+        expected = file.resolve().name
+        if len(expected) == 64 and sha256_of(file) != expected:
+            raise CheckpointError(
+                f"{file.resolve()} is damaged: its SHA-256 is not its name. Delete it, and it is"
+                " fetched again."
+            )
+    return folder
