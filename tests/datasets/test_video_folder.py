@@ -37,6 +37,7 @@ KINDS = {
     "odd.mkv": {"codec": "mjpeg", "pixels": "yuvj444p", "size": (63, 65)},
     "odd.webm": {"codec": "libvpx-vp9", "size": (63, 65)},
     "grey.mkv": {"codec": "ffv1", "pixels": "gray"},
+    "close.mp4": {"max_b_frames": 2, "gop_size": 3},
     "matroska.mp4": {"container": "matroska", **REORDERED},
 }
 
@@ -282,9 +283,44 @@ def test_clips_seek_rather_than_decode_the_whole_video(root, monkeypatch):
     begun = []
     passes = seeking._passes
     monkeypatch.setattr(seeking, "_passes", lambda *a: begun.append(passes(*a)) or begun[-1])
-    videos.read(0, np.array([5, 30, 150]))
-    # From 5 to 30 it is quicker to go on; from 30 to 150 it is not.
-    assert [(int(key), rows.tolist()) for key, rows in begun[0]] == [(0, [5, 30]), (7, [150])]
+    videos.read(0, np.array([12, 30, 150]))
+    # From 12 to 30 it is quicker to go on; from 30 to 150 it is not.
+    assert [(int(key), rows.tolist()) for key, rows in begun[0]] == [(0, [12, 30]), (7, [150])]
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "mov"])
+def test_decoding_begins_at_the_keyframe_and_no_earlier(root, ending, monkeypatch):
+    write(root / f"a.{ending}", frames=90, **REORDERED, options={"sc_threshold": "0"})
+    videos = VideoFolder(root)
+    decoded = []
+    sought = seeking._decoded
+
+    def count(frames, *others):
+        def counted():
+            for frame in frames:
+                decoded.append(frame)
+                yield frame
+
+        return sought(counted(), *others)
+
+    monkeypatch.setattr(seeking, "_decoded", count)
+    assert read_stamp(videos.read(0, np.array([61]))[0]) == 61
+    assert len(decoded) == 2
+
+
+def test_where_a_container_begins_too_late_it_is_sought_earlier(root, monkeypatch):
+    write(root / "a.mp4", frames=90, gop_size=6, options={"sc_threshold": "0"})
+    videos = VideoFolder(root)
+    monkeypatch.setattr(seeking, "_counted", None)
+    late, sought = [], seeking._decoded
+
+    def too_late(frames, *others):
+        late.append(True)
+        return sought(frames, *others) if len(late) > 1 else []
+
+    monkeypatch.setattr(seeking, "_decoded", too_late)
+    assert read_stamp(videos.read(0, np.array([61]))[0]) == 61
+    assert len(late) == 2
 
 
 def test_a_second_start_looks_into_no_file_again_but_those_that_changed(root, monkeypatch):

@@ -136,9 +136,13 @@ def test_the_demo_shows_the_agent_beside_its_controls(workplace, capsys):
     ("words", "status", "answer"),
     [
         (["gates", "job.data=nowhere", "job.model=model"], 1, "nowhere"),
-        (["gates", "job.data=data", "job.model=nowhere"], 2, "Unknown world model 'nowhere'"),
-        (["train", "job.data=data", "job.held_out=6"], 1, "between 1 and 5; got 6"),
-        (["train", *DATA, *SMALL, "job.encoder=nowhere"], 1, "nowhere"),
+        (["gates", "job.data=data", "job.model=nowhere"], 2, "Unknown model 'nowhere'"),
+        (
+            ["gates", "job.data=data", "job.model=model", "job.held_out=6"],
+            1,
+            "between 1 and 5; got 6",
+        ),
+        (["train", *DATA, *SMALL, "job.encoder=nowhere"], 2, "Unknown model 'nowhere'"),
         (["gates", *DATA, "job.model=model", "job.device=tpu"], 2, "Unknown device 'tpu'"),
         (["evaluate", *EASY, "agent=random", "job.controls=[x]"], 2, "Unknown control 'x'"),
     ],

@@ -1,5 +1,7 @@
 """Imagination with memory is the plain predictor, run on its own predictions."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -10,6 +12,8 @@ from vjepa_gym.world_models.ac_predictor import ACPredictor
 from vjepa_gym.world_models.base import Context
 from vjepa_gym.world_models.poses import integrate
 from vjepa_gym.world_models.presets import ACPredictorConfig
+from vjepa_gym.world_models.rollout_memory import RolloutMemory
+from vjepa_gym.world_models.vjepa2_ac import load_world_model
 
 
 @pytest.fixture
@@ -48,23 +52,120 @@ def imagine_plainly(predictor: ACPredictor, context: Context, actions: Tensor) -
     return latents[0, -len(actions) :]
 
 
-@pytest.mark.parametrize("past", [1, 2, 3])
-@pytest.mark.parametrize("horizon", [1, 3])
-@pytest.mark.parametrize("max_tokens", [1, 24, 10_000])
-def test_it_equals_predicting_without_memory(
-    predictor: ACPredictor, past: int, horizon: int, max_tokens: int
-) -> None:
-    context, actions = random_context(2, past), random_actions(2, 5, horizon)
-    imagined = imagination.imagine(predictor, context, actions, max_tokens=max_tokens)
-    for robot in range(2):
+def imagine_each_plainly(predictor: ACPredictor, context: Context, actions: Tensor) -> Tensor:
+    """Do that for every robot and sample, one by one."""
+    found = []
+    for robot in range(len(actions)):
         alone = Context(
             latents=context.latents[[robot]],
             poses=context.poses[[robot]],
             actions=context.actions[[robot]],
         )
-        for sample in range(5):
-            plain = imagine_plainly(predictor, alone, actions[robot, sample])
-            torch.testing.assert_close(imagined.latents[robot, sample], plain)
+        found.append(
+            torch.stack([imagine_plainly(predictor, alone, sample) for sample in actions[robot]])
+        )
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("past", [1, 2, 3])
+@pytest.mark.parametrize("horizon", [1, 2, 3, 4])
+def test_it_equals_predicting_without_memory(
+    predictor: ACPredictor, past: int, horizon: int
+) -> None:
+    context, actions = random_context(2, past), random_actions(2, 5, horizon)
+    expected = imagine_each_plainly(predictor, context, actions)
+    for together in (1, 2, 3, 5, 100):  # samples at once, of both robots with 6 tokens a frame
+        found = imagination.imagine(predictor, context, actions, max_tokens=12 * together).latents
+        torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
+    with torch.no_grad():
+        for together in (1, 2, 3, 5):
+            found = imagination.imagine(predictor, context, actions, max_tokens=12 * together)
+            torch.testing.assert_close(found.latents, expected, atol=1e-9, rtol=0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("past", [1, 3])
+def test_it_equals_it_in_32_bits_too(past: int) -> None:
+    predictor = load_world_model("tiny").predictor
+    draw = torch.Generator().manual_seed(past)
+    latents = torch.nn.functional.layer_norm(torch.randn(2, past, 16, 192, generator=draw), (192,))
+    context = Context(
+        latents=latents, poses=torch.rand(2, past, 7), actions=0.05 * torch.ones(2, past - 1, 7)
+    )
+    actions = random_actions(2, 3, 4).float() / 6
+    found = imagination.imagine(predictor, context, actions, max_tokens=100).latents
+    expected = imagine_each_plainly(predictor, context, actions)
+    assert (found - expected).norm() / expected.norm() < 1e-5
+
+
+def test_the_camera_stays_where_it_was_last() -> None:
+    config = ACPredictorConfig(width=24, depth=2, heads=2, grid_size=2, use_extrinsics=True)
+    predictor = ACPredictor(config, 6)
+    initialise(predictor, torch.Generator().manual_seed(0))
+    for parameter in predictor.parameters():
+        parameter.data *= 8
+    predictor.double().requires_grad_(False)
+    context, actions = random_context(1, 2), random_actions(1, 2, 2)
+    cameras = torch.rand(1, 2, 6, dtype=torch.float64)
+    found = imagination.imagine(predictor, replace(context, extrinsics=cameras), actions)
+    sample = actions[:, 1]
+    first = predictor(
+        context.latents,
+        context.poses,
+        torch.cat([context.actions, sample[:, :1]], 1),
+        extrinsics=cameras,
+    )
+    poses = torch.cat([context.poses, integrate(context.poses[:, -1:], sample[:, :1])], 1)
+    second = predictor(
+        torch.cat([context.latents, first[:, -1:]], 1),
+        poses,
+        torch.cat([context.actions, sample], 1),
+        extrinsics=torch.cat([cameras, cameras[:, -1:]], 1),
+    )
+    torch.testing.assert_close(found.latents[:, 1, 1], second[:, -1], atol=1e-9, rtol=0)
+    with pytest.raises(ValueError, match="needs the camera's extrinsics"):
+        imagination.imagine(predictor, context, actions)
+
+
+@torch.no_grad()
+def test_memory_is_set_aside_once(
+    predictor: ACPredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_aside = []
+    plainly = RolloutMemory._set_aside
+    monkeypatch.setattr(
+        RolloutMemory,
+        "_set_aside",
+        lambda self, new, past: set_aside.append(plainly(self, new, past)) or set_aside[-1],
+    )
+    imagination.imagine(predictor, random_context(2, 3), random_actions(2, 6, 4), max_tokens=24)
+    # Keys and values of three blocks: two robots, two samples at once, two frames and four.
+    assert [room.shape for room in set_aside] == [(4, 2, 36, 12)] * 6
+
+
+@torch.no_grad()
+def test_samples_are_spread_evenly(predictor: ACPredictor) -> None:
+    rows = []
+    predictor.predictor_blocks[0].register_forward_hook(
+        lambda _module, arguments, _output: rows.append(len(arguments[0]))
+    )
+    imagination.imagine(predictor, random_context(1, 1), random_actions(1, 7, 1), max_tokens=30)
+    assert rows == [4, 3]
+
+
+@pytest.mark.gpu
+@torch.no_grad()
+def test_a_gpu_is_filled_as_far_as_its_memory_goes(predictor: ACPredictor) -> None:
+    model = predictor.float().cuda()
+    context = random_context(2, 2)
+    context = Context(
+        latents=context.latents.float().cuda(),
+        poses=context.poses.float().cuda(),
+        actions=context.actions.float().cuda(),
+    )
+    actions = random_actions(2, 5, 3).float().cuda()
+    assert 6 < imagination.suitable_tokens(model, context, actions) <= imagination.GPU_TOKENS
+    assert imagination.imagine(model, context, actions).latents.shape == (2, 5, 3, 4, 6)
 
 
 def test_poses_are_integrated_and_the_gripper_clipped(predictor: ACPredictor) -> None:

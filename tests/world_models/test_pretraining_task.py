@@ -221,6 +221,18 @@ def test_what_takes_the_place_of_a_broken_clip_depends_on_the_plan_alone() -> No
     assert not torch.equal(batch(one)["video"]["clips"], first["video"]["clips"])
 
 
+def test_several_readers_read_the_same() -> None:
+    films = moving_squares()
+    films.broken = {"film-1.mp4"}
+    one, many = (
+        task(films, recipe(batch_size=30, random_crop=True, readers=readers), skip_bad=True)
+        for readers in (1, 4)
+    )
+    assert torch.equal(batch(one)["video"]["clips"], batch(many)["video"]["clips"])
+    with pytest.raises(DatasetError, match=r"film-1\.mp4"):
+        batch(task(films, recipe(batch_size=30, readers=4)))
+
+
 def test_clips_of_broken_tubelets_are_refused() -> None:
     with pytest.raises(ValueError, match="whole tubelets"):
         task(moving_squares(), recipe(frames=5))

@@ -19,7 +19,7 @@ JOBS = {
     "convert": "take a dataset from DROID's layout to LeRobot, robomimic or a cache, and back",
     "pretrain": "train the V-JEPA 2 encoder on the videos of a dataset; resumes",
     "train": "train the action-conditioned predictor on top of it; resumes",
-    "probe": "how well hand and objects are read from an encoder, and from an untrained one",
+    "probe": "read hand and objects from the latents of encoders, trained and not",
     "features": "show what an encoder makes of a video: its features as colours, beside it",
     "gates": "the offline checks that a model should pass before anyone plans with it",
     "goal": "make a goal by hand: drive the simulated arm, or take a frame or a photograph",

@@ -7,6 +7,7 @@ WITHOUT_EFFECT = (
     "keep_checkpoints",
     "log_every",
     "prefetch",
+    "readers",
     "collapse_below",
     "collapse_patience",
 )

@@ -5,6 +5,7 @@ the same on any number of processes.
 """
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,7 +134,7 @@ class ClipGroup:
         # With this, the mean over equal parts is that over the batch, whatever is in which part.
         share = form.share * len(samples) / len(plan.places) * plan.batch / (part.stop - part.start)
         batch: dict[str, Any] = {
-            "clips": torch.stack([self._clip(plan, i) for i in samples]),
+            "clips": torch.stack(self._clips(plan, samples)),
             "keep": [kind.keep for kind in masks],
             "masked": [kind.masked for kind in masks],
             "share": torch.tensor(share),
@@ -155,6 +156,15 @@ class ClipGroup:
         told = [f"{names[video]} from frame {start}" for video, start in clips]
         return dict(zip(plan.places[chosen].tolist(), told, strict=True))
 
+    def _clips(
+        self, plan: GroupPlan, samples: range
+    ) -> list[Float[Tensor, "3 frames height width"]]:
+        """Return clips, read by several threads; which one reads what changes nothing."""
+        if self._training.readers == 1:
+            return [self._clip(plan, i) for i in samples]
+        with ThreadPoolExecutor(self._training.readers, thread_name_prefix="reader") as pool:
+            return list(pool.map(lambda i: self._clip(plan, i), samples))
+
     def _clip(self, plan: GroupPlan, sample: int) -> Float[Tensor, "3 frames height width"]:
         """Return one clip as the encoder takes it."""
         images = self._read(plan.video[sample].tolist(), plan.start[sample].tolist())
@@ -165,8 +175,8 @@ class ClipGroup:
             height, width = images.shape[1:3]
             scale, aspect = self._training.crop_scale, self._training.crop_aspect
             box = crop_box(plan.crops[sample], (height, width), scale, aspect)
-            clip = crop(images, box, self.form.image_size) * preprocessing.scale[:, None, None]
-            clip = clip + preprocessing.shift[:, None, None]
+            clip = crop(images, box, self.form.image_size)
+            clip.mul_(preprocessing.scale[:, None, None]).add_(preprocessing.shift[:, None, None])
         if plan.flips[sample]:
             clip = clip.flip(-1)
         # A single frame, the only one there is, is repeated; of a video, all are there.

@@ -105,11 +105,16 @@ class PretrainingConfig(TrainingConfig):
     image_masks: list[MaskConfig] = field(default_factory=list)
     """Kinds of mask of images; those of videos if there are none."""
 
+    readers: int = 1
+    """Threads that read, crop and scale clips at once; decoding video takes many."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         lengths = [self.frames, self.stride, self.image_frames, self.cooldown_frames or 1]
         if min(lengths) < 1 or not self.masks:
             raise ValueError("frames and stride must be positive, and masks has at least one kind")
+        if self.readers < 1:
+            raise ValueError(f"readers must be positive, got {self.readers}")
         if self.fps is not None and not self.fps > 0:
             raise ValueError(f"fps must be positive, got {self.fps}")
         if (self.cooldown_frames or self.cooldown_image_size) and not self.decay:

@@ -60,6 +60,7 @@ def small() -> PretrainingConfig:
         ema_end=0.9998,
         bfloat16=True,
         checkpoint_every=1000,
+        readers=8,
     )
 
 
@@ -86,6 +87,7 @@ def published() -> PretrainingConfig:
         bfloat16=True,
         activation_checkpointing=True,
         checkpoint_every=1000,
+        readers=8,
     )
 
 
@@ -118,6 +120,7 @@ def vjepa_21() -> PretrainingConfig:
         bfloat16=True,
         activation_checkpointing=True,
         checkpoint_every=1000,
+        readers=8,
     )
 
 
@@ -144,6 +147,7 @@ def vjepa() -> PretrainingConfig:
         random_flip=True,
         bfloat16=True,
         checkpoint_every=1000,
+        readers=8,
     )
 
 
@@ -170,6 +174,7 @@ def ijepa() -> PretrainingConfig:
         crop_aspect=[3 / 4, 4 / 3],
         bfloat16=True,
         checkpoint_every=1000,
+        readers=8,
     )
 
 

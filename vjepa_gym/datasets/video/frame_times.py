@@ -1,4 +1,4 @@
-"""When the frames of a video are shown: what numbers them, and where decoding can begin.
+"""When the frames of a video are shown, which numbers them, and where decoding can begin.
 
 A frame's number is its place in the order in which frames are shown, which with B-frames is not the
 order in which they are stored.
@@ -29,19 +29,17 @@ MOST_RUNS = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class FrameTimes:
-    """When frames are shown and keyframes are stored, in units of the stream's clock.
+    """When frames are shown, in units of the stream's clock.
 
     Attributes:
         shown: When each frame is shown, in that order.
         keys: When each keyframe is shown, in that order.
-        stored: The time of each of them by which its container seeks.
         trusted: Whether every frame has a time of its own; otherwise they can only be counted.
         how: How the video is opened.
     """
 
     shown: Int64[np.ndarray, " frames"]
     keys: Int64[np.ndarray, " keyframes"]
-    stored: Int64[np.ndarray, " keyframes"]
     trusted: bool
     how: Opening = DROID
 
@@ -64,23 +62,17 @@ def _read(path: Path, how: Opening, size: int, changed: int) -> FrameTimes:  # n
         packets = [
             (packet.pts, packet.dts, packet.is_keyframe) for packet in packets_of(container, stream)
         ]
-    by_shown = how.container == "matroska"  # which has no other times
-    times = [
-        (pts, pts if by_shown else dts, key)
-        for pts, dts, key in packets
-        if pts is not None and (by_shown or dts is not None)
-    ]
-    trusted = len(times) == len(packets)
-    if how.container == "avi":  # which has no times of showing; FFmpeg guesses them
-        trusted = trusted and all(pts == dts for pts, dts, _ in times)
+    # Containers seek by the times of showing, AVI by those of decoding, which are all that it has;
+    # FFmpeg guesses the others there.
+    in_order = how.container != "avi" or all(pts == dts for pts, dts, _ in packets)
+    times = [(pts, key) for pts, _, key in packets if pts is not None]
+    trusted = in_order and len(times) == len(packets)
     if not trusted:
-        times = [(number, number, not number) for number in range(len(packets))]
-    shown = np.array(sorted(pts for pts, _, _ in times), np.int64)
-    keys = np.array(sorted((pts, at) for pts, at, key in times if key), np.int64).reshape(-1, 2)
+        times = [(number, not number) for number in range(len(packets))]
+    shown = np.array(sorted(pts for pts, _ in times), np.int64)
     return FrameTimes(
         shown=shown,
-        keys=keys[:, 0],
-        stored=keys[:, 1],
+        keys=np.array(sorted(pts for pts, key in times if key), np.int64),
         trusted=trusted and bool((np.diff(shown) > 0).all()),
         how=how,
     )

@@ -43,8 +43,8 @@ class ProbedVideo:
         rotation: By which the file asks players to turn it [deg]; nothing here does.
         container: Its format, as FFmpeg calls it.
         trusted: Whether frames can be found by their times.
-        packed: When frames are shown, when keyframes are, and the times by which these are stored,
-            as `pack` writes them; None if that has to be read anew.
+        packed: When frames are shown, and when keyframes are, as `pack` writes it; None if that
+            has to be read anew.
     """
 
     frames: int
@@ -54,7 +54,7 @@ class ProbedVideo:
     rotation: int
     container: str
     trusted: bool
-    packed: tuple[str, str, str] | None
+    packed: tuple[str, str] | None
 
     def as_json(self) -> dict[str, Any]:
         """Return what `from_json` takes."""
@@ -80,8 +80,8 @@ class ProbedVideo:
         how = Opening(self.container, LARGEST_PICTURE)
         if self.packed is None:
             return frame_times(path, how)
-        shown, keys, stored = map(unpack, self.packed)
-        return FrameTimes(shown=shown, keys=keys, stored=stored, trusted=self.trusted, how=how)
+        shown, keys = map(unpack, self.packed)
+        return FrameTimes(shown=shown, keys=keys, trusted=self.trusted, how=how)
 
 
 def probe_video(path: Path, check: str = "keyframes") -> ProbedVideo:
@@ -138,11 +138,11 @@ def _rate(times: FrameTimes, clock: Fraction, header: Fraction | None) -> float:
     return float(header or 0)
 
 
-def _packed(times: FrameTimes, step: Fraction | None) -> tuple[str, str, str] | None:
+def _packed(times: FrameTimes, step: Fraction | None) -> tuple[str, str] | None:
     if not times.trusted:  # then they are only counted
-        return pack(np.arange(len(times.shown))) or "", "0", "0"
-    shown, keys, stored = pack(times.shown, step), pack(times.keys), pack(times.stored)
-    return None if shown is None or keys is None or stored is None else (shown, keys, stored)
+        return pack(np.arange(len(times.shown))) or "", "0"
+    shown, keys = pack(times.shown, step), pack(times.keys)
+    return None if shown is None or keys is None else (shown, keys)
 
 
 def _spread_keyframes(times: FrameTimes) -> Int64[np.ndarray, " some"]:
@@ -182,4 +182,4 @@ def _decode_all(path: Path, times: FrameTimes) -> FrameTimes:
     if times.trusted and len(found) == len(shown) and (np.diff(found) > 0).all():
         return replace(times, shown=np.array(found, np.int64))
     numbers = np.arange(len(shown), dtype=np.int64)
-    return replace(times, shown=numbers, keys=numbers[:1], stored=numbers[:1], trusted=False)
+    return replace(times, shown=numbers, keys=numbers[:1], trusted=False)

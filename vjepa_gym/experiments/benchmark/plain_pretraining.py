@@ -14,7 +14,10 @@ from torch.nn.functional import l1_loss, layer_norm
 from vjepa_gym.errors import VJEPAGymError
 from vjepa_gym.world_models.presets import ModelConfig
 
-MaskPair = tuple[Int64[Tensor, "batch kept"], Int64[Tensor, "batch masked"]]
+NARROWEST = 12
+"""Features of a head of which each axis has two pairs; transformers breaks with a single one."""
+MaskPair = tuple[Int64[Tensor, "batch _kept"], Int64[Tensor, "batch _masked"]]
+"""Visible and masked tokens under one kind of mask; other kinds have other numbers of them."""
 
 
 def import_vjepa2() -> Any:
@@ -38,9 +41,16 @@ def make_model(model: ModelConfig, *, frames: int, image_size: int) -> Any:
 
     Raises:
         VJEPAGymError: transformers is not installed.
+        ValueError: It cannot compute with heads as narrow as these.
     """
     vjepa2 = import_vjepa2()
     encoder, predictor = model.encoder, model.predictor
+    narrowest = min(encoder.head_width, predictor.width // predictor.heads)
+    if narrowest < NARROWEST:
+        raise ValueError(
+            f"transformers needs heads of at least {NARROWEST} features for its rotary positions,"
+            f" and this model has {narrowest}: take a larger one."
+        )
     config = vjepa2.VJEPA2Config(
         patch_size=encoder.patch_size,
         tubelet_size=encoder.tubelet_size,

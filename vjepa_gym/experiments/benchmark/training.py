@@ -260,5 +260,5 @@ def flops_a_clip(
 
 
 def _stack(width: int, depth: int, mlp_ratio: float, tokens: int) -> float:
-    linear = 2 * tokens * width * (4 * width + 2 * int(width * mlp_ratio))
+    linear = 2.0 * tokens * width * (4 * width + 2 * int(width * mlp_ratio))
     return depth * (linear + 4 * tokens * tokens * width)

@@ -14,7 +14,7 @@ def by_turns(
     *,
     rounds: int,
     seconds: float,
-    on_round: Callable[[int], None] = lambda number: None,
+    on_round: Callable[[int], None] | None = None,
 ) -> dict[str, list[Rate]]:
     """Return how often a second each was done, in each round; each was done once before.
 
@@ -28,7 +28,8 @@ def by_turns(
         task()
     rates: dict[str, list[Rate]] = {name: [] for name in tasks}
     for number in range(1, rounds + 1):
-        on_round(number)
+        if on_round is not None:
+            on_round(number)
         for name, task in tasks.items():
             rates[name].append(_rate(task, seconds))
     return rates
