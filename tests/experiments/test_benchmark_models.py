@@ -136,9 +136,14 @@ def test_heads_too_narrow_for_transformers_are_refused():
 
 def test_operations_are_counted():
     model, pairs = MODELS["debug"](), []
-    assert training.flops_a_clip(model, (1, 2, 2), pairs) == 2 * (  # width 24, MLP 48, depth 2
-        2 * 4 * 24 * (4 * 24 + 2 * 48) + 4 * 4 * 4 * 24
-    ) + 2 * 4 * (3 * 2 * 4 * 4) * 24
+    assert (
+        training.flops_a_clip(model, (1, 2, 2), pairs)
+        == 2
+        * (  # width 24, MLP 48, depth 2
+            2 * 4 * 24 * (4 * 24 + 2 * 48) + 4 * 4 * 4 * 24
+        )
+        + 2 * 4 * (3 * 2 * 4 * 4) * 24
+    )
 
 
 @pytest.mark.gpu

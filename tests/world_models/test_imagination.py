@@ -128,9 +128,7 @@ def test_the_camera_stays_where_it_was_last() -> None:
 
 
 @torch.no_grad()
-def test_memory_is_set_aside_once(
-    predictor: ACPredictor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_is_set_aside_once(predictor: ACPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
     set_aside = []
     plainly = RolloutMemory._set_aside
     monkeypatch.setattr(

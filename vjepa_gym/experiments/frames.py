@@ -84,6 +84,11 @@ def open_split(
             missing_frames=MISSING_FRAMES,
         )
         frames = _decoded(episodes, size, hz)
+        logger.info(
+            "%s: %d episodes, of which %d rows are kept, %g a second; a last row without a frame is"
+            " left out.",
+            *(folder, frames.num_episodes, len(frames.poses), hz),
+        )
     if not 0 < held_out < frames.num_episodes:
         raise DatasetError(_too_few(folder, held_out, frames.num_episodes, least=1))
     return frames.split(held_out)

@@ -8,7 +8,6 @@ from pathlib import Path
 import av
 import av.error
 from av.container import InputContainer
-from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from vjepa_gym.datasets.droid.kinds import DefectError, defect
@@ -18,6 +17,10 @@ MOST_PIXELS = 4416 * 2484
 """More than the largest picture of DROID's cameras, 4416 x 1242 in stereo."""
 SIGNATURES = {b"\x1a\x45\xdf\xa3": "matroska", b"RIFF": "avi", b"GIF8": "gif"}
 """How files begin that are not MP4."""
+
+
+ATTACHED_PICTURE = 1 << 10
+"""FFmpeg's flag of a stream that is no video but a still picture."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,7 @@ def open_video(path: Path, how: Opening = DROID) -> Iterator[tuple[InputContaine
     """
     with av.open(path, format=how.container, metadata_errors="replace") as container:
         # The cover of a piece of music is no video.
-        streams = [
-            s for s in container.streams.video if Disposition.attached_pic not in s.disposition
-        ]
+        streams = [stream for stream in container.streams.video if not _is_cover(stream)]
         if not streams:
             raise ValueError("it has no video stream")
         stream = streams[0]
@@ -78,6 +79,11 @@ def open_video(path: Path, how: Opening = DROID) -> Iterator[tuple[InputContaine
             "max_pixels": str(how.most_pixels),
         }
         yield container, stream
+
+
+def _is_cover(stream: VideoStream) -> bool:
+    disposition = getattr(stream, "disposition", None)  # PyAV 14.0 does not tell
+    return disposition is not None and bool(disposition.value & ATTACHED_PICTURE)
 
 
 def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:

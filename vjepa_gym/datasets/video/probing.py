@@ -107,7 +107,7 @@ def probe_video(path: Path, check: str = "keyframes") -> ProbedVideo:
             clock, header = stream.time_base or Fraction(0), stream.average_rate
             if check != "packets":
                 first = next(iter(container.decode(stream)))
-                size, rotation = (first.height, first.width), round(first.rotation)
+                size, rotation = (first.height, first.width), round(getattr(first, "rotation", 0))
     if check == "keyframes":
         read_frames_at(path, _spread_keyframes(times), times=times, max_side=GLANCE)
     elif check == "frames":

@@ -112,8 +112,10 @@ class RolloutSettings:
     @property
     def parts(self) -> int:
         """Into how many parts it falls, besides the rounds of each."""
-        return len(self.samples) * len(self.horizons) * len(self.contexts) + 1 + 2 * len(
-            self.precisions
+        return (
+            len(self.samples) * len(self.horizons) * len(self.contexts)
+            + 1
+            + 2 * len(self.precisions)
         )
 
 

@@ -94,7 +94,9 @@ def measure_training(
             steps, rounds=rounds, seconds=seconds, on_round=lambda i: on_part(f"round {i}")
         )
     on_part("")
-    clips = {name: [rate.times(settings.batch_size) for rate in report[name]] for name in steps}
+    clips = {
+        name: [rate.times(float(settings.batch_size)) for rate in report[name]] for name in steps
+    }
     about = machine(None, VERSIONS) | {"threads": threads, "device": str(device)}
     if device.type == "cuda":
         about["device"] = torch.cuda.get_device_name(device)
@@ -128,15 +130,11 @@ def make_steps(
         "keep": [keep for keep, _ in work.masks],
         "masked": [masked for _, masked in work.masks],
     }
-    steps = {
-        OURS: _step(ours, (ours.encoder, ours.target), lambda: ours(video=group)[0], settings)
-    }
+    steps = {OURS: _step(ours, (ours.encoder, ours.target), lambda: ours(video=group)[0], settings)}
     video = work.video.transpose(1, 2).contiguous()
     for name in settings.beside:
         torch.manual_seed(seed)
-        model = make_model(
-            work.model, frames=work.video.shape[2], image_size=work.video.shape[-1]
-        )
+        model = make_model(work.model, frames=work.video.shape[2], image_size=work.video.shape[-1])
         loop = PlainLoop(model) if name == PLAIN else EncodesEverything(model, once=name == ONCE)
         loop.to(device)
         steps[name] = _step(
@@ -231,9 +229,7 @@ def _peak_share(
     return [Limit(what=what, unit="%", ours=100 * done / named[0], notes={"flop_per_second": done})]
 
 
-def flops_a_clip(
-    model: ModelConfig, grid: tuple[int, int, int], masks: list[MaskPair]
-) -> float:
+def flops_a_clip(model: ModelConfig, grid: tuple[int, int, int], masks: list[MaskPair]) -> float:
     """Return how many operations the matrix products of a step take for each clip.
 
     A multiplication and an addition are two. The backward pass takes twice the forward's; nothing
