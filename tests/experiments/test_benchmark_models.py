@@ -130,7 +130,7 @@ def test_encoding_everything_once_or_for_each_mask_is_the_same():
 def test_heads_too_narrow_for_transformers_are_refused():
     model = MODELS["debug"]()
     model.predictor.width = 16
-    with pytest.raises(ValueError, match="at least 12 features .* has 8"):
+    with pytest.raises(ValueError, match=r"at least 12 features .* has 8"):
         make_model(model, frames=4, image_size=32)
 
 

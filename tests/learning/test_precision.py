@@ -6,11 +6,11 @@ from torch import nn
 
 from vjepa_gym.errors import UnknownNameError
 from vjepa_gym.experiments.settings import PRECISIONS as OFFERED
-from vjepa_gym.learning import precision
+from vjepa_gym.learning import int8
+from vjepa_gym.learning.int8 import Int8Linear
 from vjepa_gym.learning.layers import Block, Rope, grid_positions
 from vjepa_gym.learning.precision import (
     PRECISIONS,
-    Int8Linear,
     choose_precision,
     computing_in,
     lower_precision,
@@ -62,7 +62,7 @@ def test_eight_bits_are_close(
     linear: nn.Linear, inputs: torch.Tensor, integers: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not integers:
-        monkeypatch.setattr(precision, "multiplies_integers", lambda: False)
+        monkeypatch.setattr(int8, "multiplies_integers", lambda: False)
     layer = Int8Linear(linear)
     assert 0 < relative(layer(inputs), linear(inputs)) < 0.02
     assert layer(inputs[:, :0]).shape == (3, 0, 20)
@@ -92,7 +92,7 @@ def test_processors_without_vnni_round_further_and_do_not_overflow(
     linear: nn.Linear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
-    assert precision._activation_limit() == 63
+    assert int8._activation_limit() == 63
     most = torch.ones(2, 48)
     assert relative(Int8Linear(linear)(most), linear(most)) < 0.02
 
@@ -101,7 +101,8 @@ def test_gradients_reach_the_input(linear: nn.Linear, inputs: torch.Tensor) -> N
     one, other = inputs.clone().requires_grad_(), inputs.clone().requires_grad_()
     Int8Linear(linear)(one).square().sum().backward()
     linear(other).square().sum().backward()
-    assert one.grad is not None and other.grad is not None
+    assert one.grad is not None
+    assert other.grad is not None
     assert relative(one.grad, other.grad) < 0.02
 
 

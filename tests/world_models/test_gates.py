@@ -13,6 +13,7 @@ from vjepa_gym.types import Frames
 from vjepa_gym.world_models.base import Context, Imagined
 from vjepa_gym.world_models.gates import GateConfig, Gates, GateThresholds, measure_gates
 from vjepa_gym.world_models.poses import follow
+from vjepa_gym.world_models.probing import pooled
 from vjepa_gym.world_models.vjepa2_ac import Persistence
 
 FEW = GateConfig(transitions=64, candidates=16)
@@ -152,3 +153,15 @@ def test_too_little_data_is_refused(frames: Frames) -> None:
 def test_a_configuration_that_measures_nothing_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must"):
         GateConfig(**wrong)
+
+
+def test_many_tokens_are_averaged_over_squares_and_few_are_not() -> None:
+    few = torch.rand(2, 16, 192)
+    assert torch.equal(pooled(few), few)
+    rows = torch.arange(16.0).repeat_interleave(16)
+    many = rows[None, :, None].expand(1, -1, 1408)
+    fewer = pooled(many)
+    assert fewer.shape == (1, 16, 1408)
+    assert fewer[0, :, 0].tolist() == [x for x in (1.5, 5.5, 9.5, 13.5) for _ in range(4)]
+    odd = torch.rand(1, 9, 8192)
+    assert torch.equal(pooled(odd), odd)

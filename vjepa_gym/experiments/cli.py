@@ -24,7 +24,7 @@ JOBS = {
     "gates": "the offline checks that a model should pass before anyone plans with it",
     "goal": "make a goal by hand: drive the simulated arm, or take a frame or a photograph",
     "evaluate": "measure how often an agent succeeds, with intervals",
-    "benchmark": "measure simulator or data, against robosuite or decord in the same run",
+    "benchmark": "measure simulator, data, rollout or training, beside others in the same run",
 }
 """What can be run, and what one gets from it."""
 

@@ -40,9 +40,9 @@ class AttentiveReader(nn.Module):
         """Return what is read, in standard units."""
         key, value = self.key_value(self.norm1(tokens)).chunk(2, -1)
         query = self.query.expand(len(tokens), -1, -1)
-        heads = [x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (query, key, value)]
-        gathered = nn.functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
-        x = query + self.proj(gathered)
+        q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (query, key, value))
+        gathered = nn.functional.scaled_dot_product_attention(q, k, v)
+        x = query + self.proj(gathered.transpose(1, 2).flatten(2))
         return self.head((x + self.mlp(self.norm2(x)))[:, 0])
 
 

@@ -150,9 +150,8 @@ def measure_gates(
     """
     config = config or GateConfig()
     generator = torch.Generator().manual_seed(seed)
-    latents = torch.cat(list(encoded(world_model, frames)))
     transitions = _draw_transitions(frames, config, generator)
-    context, actions, following = _cut(frames, latents, transitions, config.context_frames)
+    context, actions, following = _cut(world_model, frames, transitions, config.context_frames)
     others = actions.roll(1, 0)
     probes = probe_errors(world_model, *_probe_episodes(frames, known, config), generator)
     ratios, changed = _prediction_ratios(world_model, context, actions, following)
@@ -195,23 +194,29 @@ def _draw_transitions(
 
 
 def _cut(
+    world_model: WorldModel,
     frames: Frames,
-    latents: Float[Tensor, "rows tokens dim"],
     transitions: Int64[np.ndarray, " transitions"],
     context_frames: int,
 ) -> tuple[Context, Float[Tensor, "n steps 7"], Float[Tensor, "n steps tokens dim"]]:
     """Return what came before each transition, and the actions and latents that followed."""
-    device = latents.device
+    # Of a large encoder, only the latents that are needed fit on its device.
+    parts, device = [], torch.device("cpu")
+    for part in encoded(world_model, frames):
+        device = part.device
+        parts.append(part.cpu())
+    latents = torch.cat(parts)
     past = transitions[:, None] + np.arange(1 - context_frames, 1)
     ahead = transitions[:, None] + np.arange(STEPS)
     done = kinematics.difference(frames.poses[past[:, :-1]], frames.poses[past[:, 1:]])
     to_do = kinematics.difference(frames.poses[ahead], frames.poses[ahead + 1])
     context = Context(
-        latents=latents[torch.from_numpy(past)],
+        latents=latents[torch.from_numpy(past)].to(device),
         poses=torch.from_numpy(frames.poses[past]).to(device),
         actions=torch.from_numpy(done).to(device),
     )
-    return context, torch.from_numpy(to_do).to(device), latents[torch.from_numpy(ahead + 1)]
+    following = latents[torch.from_numpy(ahead + 1)].to(device)
+    return context, torch.from_numpy(to_do).to(device), following
 
 
 def _probe_episodes(

@@ -154,7 +154,8 @@ def _all_latents(
         [encoder.encoder, encoder.preprocessing],
         frames,
         folder,
-        facts=f"{encoder.precision} {to_json(encoder.config.encoder)}",
+        facts=f"{encoder.precision} {to_json(encoder.config.encoder)}"
+        f" {to_json(encoder.config.preprocessing)}",
         encodes=current_world().is_first,
         on_progress=on_encoded,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,8 @@ from vjepa_gym.agents.energies import L1
 from vjepa_gym.experiments.benchmark.report import Comparison, Limit
 from vjepa_gym.experiments.benchmark.seen import Scenes, draw_actions
 from vjepa_gym.experiments.benchmark.turns import by_turns
-from vjepa_gym.learning.precision import Int8Linear, computing_in, multiplies_integers
+from vjepa_gym.learning.int8 import Int8Linear
+from vjepa_gym.learning.precision import computing_in
 from vjepa_gym.world_models.vjepa2_ac import VJEPA2AC
 
 SAMPLES, HORIZON = 64, 2
@@ -124,12 +126,8 @@ def _ranking_error(
     energies = []
     for used in (model, lower):
         latents = used.encode(scenes.images[:, -1])
-        imagined = used.imagine(
-            type(context := scenes.context(1))(
-                latents=latents[:1, None], poses=context.poses, actions=context.actions
-            ),
-            drawn,
-        )
+        context = replace(scenes.context(1), latents=latents[:1, None])
+        imagined = used.imagine(context, drawn)
         energies.append([L1()(imagined, goal[None])[0] for goal in latents[1:]])
     correlations = [rank_correlation(a, b) for a, b in zip(*energies, strict=True)]
     same = [float(a.argmin() == b.argmin()) for a, b in zip(*energies, strict=True)]
@@ -154,7 +152,9 @@ def _passing(
     layers: nn.Sequential, x: Float[Tensor, "tokens width"], precision: str
 ) -> Callable[[], Any]:
     if precision == "int8":
-        lowered = nn.Sequential(*(Int8Linear(layer) for layer in layers))
+        lowered = nn.Sequential(
+            *(Int8Linear(layer) for layer in layers if isinstance(layer, nn.Linear))
+        )
     else:
         lowered = deepcopy(layers).bfloat16()
 

@@ -1,5 +1,4 @@
-"""How fast many futures are imagined, and how fast and how exact encoder and rollouts are in fewer
-bits.
+"""How fast many futures are imagined, and how fast and how exact that is in fewer bits.
 
 Beside imagining with memory stands the plain computation: every sample's whole sequence passes the
 predictor again at each step. Both see what the simulator draws.

@@ -1,4 +1,4 @@
-"""What a world model sees in some scenes of the simulator, for measuring it on images like its own."""
+"""What a world model sees in some scenes of the simulator: images like those it is for."""
 
 from contextlib import closing
 from dataclasses import dataclass
