@@ -72,7 +72,7 @@ def variations(episodes: int) -> list[Variation]:
 def run(words: list[str]) -> None:
     """Run a job in a process of its own, and end with it if it fails."""
     print("$ vjepa-gym", *words, flush=True)
-    done = subprocess.run([sys.executable, "-m", "vjepa_gym.experiments.cli", *words], check=False)
+    done = subprocess.run([sys.executable, "-m", "vjepa_gym", *words], check=False)
     if done.returncode:
         sys.exit(done.returncode)
 

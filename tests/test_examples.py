@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from vjepa_gym.agents.cem import CEMConfig
 from vjepa_gym.datasets.video.mp4 import write_video
@@ -83,11 +84,18 @@ def test_every_recipe_of_the_documentation_is_an_example_that_runs():
 
 
 def test_the_python_of_the_readme_runs(model, monkeypatch, capsys):
-    expert, plan = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    readme = (ROOT / "README.md").read_text()
+    expert, plan, features = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     load = vjepa2_ac.load_world_model
     monkeypatch.setattr(vjepa2_ac, "load_world_model", lambda name: load(model))
     exec(compile(expert, "README.md", "exec"), {})
     exec(compile(plan, "README.md", "exec"), {})
+    namespace = {"frames": torch.zeros(1, 4, 32, 48, 3, dtype=torch.uint8)}
+    # The weights that it names are gigabytes away.
+    here = features.replace('"facebook/vjepa2-vitl-fpc64-256"', repr(str(model)))
+    assert here != features
+    exec(compile(here, "README.md", "exec"), namespace)
+    assert namespace["features"].shape[0] == 1
     said = capsys.readouterr().out
     assert "placed: True" in said
     assert "distance to the goal [m]: [" in said
