@@ -72,16 +72,17 @@ def test_a_probe_judges_encoders_beside_untrained_ones(workplace, capsys):
     words = ["probe", "job.models=[encoder,model]", *DATA, "job.fitted=3"]
     assert main(words) == 0
     readings = result(workplace, "probe", "probes.json")
-    assert len(readings) == 2 * 2 * 3
-    assert {one["target"] for one in readings} == {"end effector", "objects"}
+    assert len(readings) == 2 * 4 * 3
+    assert {one["target"] for one in readings} == {"end effector", "objects", "cup", "box"}
     for one in readings:
         assert one["ratio"] == pytest.approx(one["error_mm"] / one["untrained_mm"])
         assert 0 < one["error_mm"] < 20 * one["chance_mm"]
+    errors = {(one["model"], one["probe"], one["target"]): one["error_mm"] for one in readings}
+    both = (errors["model", "mlp", "cup"] + errors["model", "mlp", "box"]) / 2
+    assert errors["model", "mlp", "objects"] == pytest.approx(both, rel=1e-3)
     # The whole model holds the same encoder.
-    errors = [
-        [one["error_mm"] for one in readings if one["model"] == m] for m in ("encoder", "model")
-    ]
-    assert errors[0] == pytest.approx(errors[1])
+    for (_, *rest), error in errors.items():
+        assert error == pytest.approx(errors["model", *rest])
     assert "attentive" in capsys.readouterr().out
 
 

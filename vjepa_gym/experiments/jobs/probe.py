@@ -81,7 +81,7 @@ class Reading:
 
     Attributes:
         model: What was asked for.
-        target: What is read: the end effector, or the objects.
+        target: What is read: the end effector, all objects, or one of them by name.
         probe: How.
         error_mm: Mean absolute error an axis with the encoder's weights [mm].
         untrained_mm: The same with weights as they are before any training [mm].
@@ -122,8 +122,10 @@ def run_probe(config: ProbeConfig, on_reading: OnReading | None = None) -> list[
     return readings
 
 
-def object_positions(data: str, episodes: Sequence[int]) -> Float32[np.ndarray, "rows targets"]:
-    """Return where each object of the episodes with these numbers was in every row [m].
+def object_positions(
+    data: str, episodes: Sequence[int]
+) -> tuple[list[str], Float32[np.ndarray, "rows targets"]]:
+    """Return the names of the objects of episodes, and where each was in every row: x y z [m].
 
     Raises:
         DatasetError: An episode does not say, or has other objects than the first.
@@ -132,38 +134,47 @@ def object_positions(data: str, episodes: Sequence[int]) -> Float32[np.ndarray, 
     entries, found, objects = store.entries(), [], None
     for episode in episodes:
         folder = store.folder(entries[episode])
-        names = read_sidecar(folder).get("objects")
+        names = read_sidecar(folder).get("info", {}).get("objects")
         extras, _ = read_extras(folder, entries[episode].rows)
-        if not extras or "object_poses" not in extras or names != (objects or names):
+        if not (extras and names) or "object_poses" not in extras or names != (objects or names):
             raise DatasetError(
                 f"{folder} does not say where the objects {objects or ''} were, as episodes that"
                 " `vjepa-gym collect` made do; probes need that."
             )
         objects = names
         found.append(extras["object_poses"][..., :3].reshape(len(extras["object_poses"]), -1))
-    return np.concatenate(found).astype(np.float32)
+    return objects or [], np.concatenate(found).astype(np.float32)
 
 
 def _judge(name: str, config: ProbeConfig, begin: Callable[[str], None]) -> list[Reading]:
     model = load(name, device=config.device)
     frames = _frames(config, model.config.encoder.image_size)
-    wanted = _targets(config, frames, choose_device(config.device))
+    objects, wanted = _targets(config, frames, choose_device(config.device))
     untrained = deepcopy(model)
     initialise(untrained.encoder, torch.Generator().manual_seed(config.seed))
-    trained_errors = _errors(name, model, frames, wanted, config, begin)
-    untrained_errors = _errors(f"{name}, untrained", untrained, frames, wanted, config, begin)
+    errors = _errors(name, model, frames, wanted, config, begin)
+    before = _errors(f"{name}, untrained", untrained, frames, wanted, config, begin)
+    parts = {HAND: (HAND, slice(None)), OBJECTS: (OBJECTS, slice(None))}
+    parts |= {one: (OBJECTS, slice(3 * i, 3 * i + 3)) for i, one in enumerate(objects)}
+    chance = {
+        what: (known.mean(0) - truth).abs().mean(0) for what, (known, truth) in wanted.items()
+    }
     return [
         Reading(
             model=name,
-            target=what,
+            target=target,
             probe=probe,
-            error_mm=trained_errors[what, probe],
-            untrained_mm=untrained_errors[what, probe],
-            chance_mm=float((known.mean(0) - truth).abs().mean()) * 1000,
+            error_mm=_mean_mm(errors[what, probe][axes]),
+            untrained_mm=_mean_mm(before[what, probe][axes]),
+            chance_mm=_mean_mm(chance[what][axes]),
         )
-        for what, (known, truth) in wanted.items()
+        for target, (what, axes) in parts.items()
         for probe in config.probes
     ]
+
+
+def _mean_mm(errors: Float[Tensor, " axes"]) -> float:
+    return float(errors.mean()) * 1000
 
 
 def _frames(config: ProbeConfig, size: int) -> tuple[Frames, Frames]:
@@ -180,16 +191,14 @@ def _frames(config: ProbeConfig, size: int) -> tuple[Frames, Frames]:
 
 def _targets(
     config: ProbeConfig, frames: tuple[Frames, Frames], device: torch.device
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return what is to be read in each row of both sets of episodes [m], by its name."""
+) -> tuple[list[str], dict[str, tuple[Tensor, Tensor]]]:
+    """Return the names of the objects, and what is to be read in each row of both sets [m]."""
     fitted, judged = frames
     count = len(EpisodeStore(config.data))
-    objects = (range(config.fitted), range(count - config.held_out, count))
-    rows = {
-        HAND: (fitted.poses[:, :3], judged.poses[:, :3]),
-        OBJECTS: tuple(object_positions(config.data, episodes) for episodes in objects),
-    }
-    return {
+    objects, known = object_positions(config.data, range(config.fitted))
+    _, truth = object_positions(config.data, range(count - config.held_out, count))
+    rows = {HAND: (fitted.poses[:, :3], judged.poses[:, :3]), OBJECTS: (known, truth)}
+    return objects, {
         what: (torch.tensor(known, device=device), torch.tensor(truth, device=device))
         for what, (known, truth) in rows.items()
     }
@@ -202,8 +211,8 @@ def _errors(
     wanted: Mapping[str, tuple[Tensor, Tensor]],
     config: ProbeConfig,
     begin: Callable[[str], None],
-) -> dict[tuple[str, str], float]:
-    """Return the error [mm] of each target and probe."""
+) -> dict[tuple[str, str], Float[Tensor, " axes"]]:
+    """Return the mean absolute error of each target and probe along each axis [m]."""
     tokens, unseen = (torch.cat(list(encoded(model, part))) for part in frames)
     found = {}
     for what, (known, truth) in wanted.items():
@@ -211,7 +220,7 @@ def _errors(
             begin(f"{name}: {what}, {probe}")
             generator = torch.Generator().manual_seed(config.seed)
             read = FITS[probe](tokens, known, generator)
-            found[what, probe] = float((read(unseen) - truth).abs().mean()) * 1000
+            found[what, probe] = (read(unseen) - truth).abs().mean(0)
     return found
 
 
