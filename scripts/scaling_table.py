@@ -62,7 +62,6 @@ def variations(episodes: int) -> list[Variation]:
         Variation(axis="pixels", value=96, words=pixels(96)),
         Variation(axis="frames", value=2, words=frames(2)),
         Variation(axis="frames", value=4),
-        Variation(axis="frames", value=8, words=frames(8)),
         Variation(axis="episodes", value=50, words=first(50)),
         Variation(axis="episodes", value=300, words=first(300)),
         Variation(axis="episodes", value=episodes - HELD_OUT),

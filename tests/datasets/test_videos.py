@@ -79,8 +79,9 @@ def test_opening_decodes_nothing_and_what_was_found_is_remembered(foreign, monke
     monkeypatch.setattr("vjepa_gym.datasets.video.seeking.VideoReformatter", None)
     seen = []
     first = DroidVideos(DroidEpisodes(foreign), on_progress=lambda *a: seen.append(a))
-    assert (0, 6) in seen
-    assert seen[-1] == (6, 6)
+    assert seen[0] == (0, 8)
+    assert seen[-1] == (8, 8)
+    assert sum(done == 0 for done, _ in seen) == 1
     for what in ("probe_video", "rows_of"):
         monkeypatch.setattr(f"vjepa_gym.datasets.sampling.videos.{what}", None)
     again = DroidVideos(DroidEpisodes(foreign))

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from vjepa_gym.experiments import launch
 from vjepa_gym.experiments.cli import JOBS, main
 from vjepa_gym.experiments.config import GROUPS, PRESETS, ExperimentConfig
 from vjepa_gym.experiments.jobs.pretrain import PretrainConfig
+from vjepa_gym.world_models.masking import Cut, MaskConfig
 from vjepa_gym.world_models.presets import debug
 from vjepa_gym.world_models.pretraining_presets import PRETRAINING
 
@@ -282,3 +284,30 @@ def test_an_interruption_is_no_traceback(runs, monkeypatch, capsys):
         assert main(words) == 130
         answer = "vjepa-gym: interrupted; what is done is kept, and the same words go on."
         assert said(capsys) == answer
+
+
+def test_a_reader_that_has_gone_is_no_error():
+    words = [sys.executable, "-m", "vjepa_gym", "--help"]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_values_are_shown_as_they_are_typed(capsys):
+    main(["pretrain", "--help"])
+    text = capsys.readouterr().out
+    assert "job.training.masked_by=remove  (remove|noise)" in text
+    masks = next(line.strip() for line in text.splitlines() if "job.training.masks=" in line)
+    assert masks == "job.training.masks=[{blocks:4,scale:0.15},{blocks:1,scale:0.5}]"
+
+
+def test_what_is_shown_can_be_typed(runs):
+    assert main(["pretrain", "job.training.masks=[{blocks:4,scale:0.15,cut:last}]"]) == 0
+    assert runs[0].job.training.masks == [MaskConfig(blocks=4, scale=0.15, cut=Cut.last)]
+
+
+def test_a_key_of_what_is_measured_is_pointed_to(runs, capsys):
+    assert main(["benchmark", "training", "job.model=vit_b"]) == 2
+    assert "'job.training.model'" in said(capsys)

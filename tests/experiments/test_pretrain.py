@@ -1,5 +1,7 @@
 """Pretraining on every kind of data that the job takes."""
 
+import logging
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,9 @@ from PIL import Image
 from vjepa_gym.datasets.storage.store import EpisodeStore
 from vjepa_gym.errors import CheckpointError, DatasetError
 from vjepa_gym.experiments.jobs.pretrain import PretrainConfig, run_pretrain
+from vjepa_gym.experiments.usage import UsageError
 from vjepa_gym.learning.checkpoints import read_json
+from vjepa_gym.world_models.masking import MaskConfig
 from vjepa_gym.world_models.presets import debug
 from vjepa_gym.world_models.pretraining import load_encoder
 from vjepa_gym.world_models.pretraining_presets import PRETRAINING
@@ -80,14 +84,21 @@ def test_videos_of_any_kind_beside_ours_and_images(tmp_path, ours, videos, image
     assert np.isfinite(told).all()
 
 
-def test_short_and_broken_videos_are_an_error_unless_they_are_to_be_skipped(tmp_path, videos):
+def test_short_and_broken_videos_are_an_error_unless_they_are_to_be_skipped(
+    tmp_path, videos, caplog
+):
     write(videos / "short.mp4", frames=3)
-    with pytest.raises(DatasetError, match=r"1 of 3 videos .* short\.mp4 \(3 frames of 4\)"):
+    with pytest.raises(DatasetError, match=r"1 of 3 videos .*\n *short\.mp4: .* 3 frames of 4"):
         run_pretrain(job(tmp_path, data=str(videos)))
     (videos / "none.mp4").touch()
-    with pytest.raises(DatasetError, match=r"none\.mp4: .*is empty"):
+    with pytest.raises(DatasetError, match=r"2 of 4 (.|\n)* none\.mp4: .*is empty") as both:
         run_pretrain(job(tmp_path, data=str(videos)))
-    run_pretrain(job(tmp_path, data=str(videos), skip_bad=True))
+    assert "short.mp4" in str(both.value)
+    with caplog.at_level(logging.WARNING):
+        run_pretrain(job(tmp_path, data=str(videos), skip_bad=True))
+    assert len(re.findall("2 of 4 videos are left out", caplog.text)) == 1
+    assert "short.mp4: holds no clip of 4 frames" in caplog.text
+    assert "none.mp4: " in caplog.text
     assert (tmp_path / "encoder/model.safetensors").is_file()
 
 
@@ -111,3 +122,37 @@ def test_the_encoder_of_a_world_model_can_be_trained_on(tmp_path, ours):
     short = replace(PRETRAINING["tiny"](), steps=1, batch_size=2)
     run_pretrain(job(tmp_path, data=ours, initial="tiny", training=short))
     assert load_encoder(tmp_path / "encoder")[1].encoder.width == 192
+
+
+def test_a_video_that_only_the_longer_clips_do_not_fit_is_not_left_out(tmp_path, videos):
+    longer = replace(PRETRAINING["debug"](), cooldown_frames=10)
+    with pytest.raises(DatasetError, match=r"b\.mkv: .* 9 frames of 10"):
+        run_pretrain(job(tmp_path, data=str(videos), training=longer))
+    run_pretrain(job(tmp_path, data=str(videos), training=longer, skip_bad=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"cooldown_frames": 7}, "whole tubelets"),
+        ({"cooldown_image_size": 37}, "whole tubelets"),
+        ({"context_weight": 0.5}, "dense=true"),
+        ({"masks": [MaskConfig(blocks=20, scale=0.6)]}, "leave nothing to see"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_is_refused_before_data_are_read(tmp_path, changes, told):
+    training = replace(PRETRAINING["debug"](), **changes)
+    with pytest.raises(UsageError, match=told):
+        run_pretrain(job(tmp_path, data=str(tmp_path / "nowhere"), training=training))
+    assert not (tmp_path / "encoder").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_data_are_read(tmp_path):
+    (tmp_path / "encoder").touch()
+    with pytest.raises(UsageError, match=r"job\.folder=.*encoder: nothing can be written"):
+        run_pretrain(job(tmp_path, data=str(tmp_path / "nowhere")))
+
+
+def test_weights_are_as_many_as_folders():
+    with pytest.raises(ValueError, match="2 in all"):
+        PretrainConfig(also=["more"], weights=[1.0])

@@ -125,6 +125,7 @@ def test_loading_lists_every_difference_and_changes_nothing() -> None:
     assert "missing: net.bias" in message
     assert "unexpected: net.gain" in message
     assert "shape of net.weight: (2, 4), the model has (2, 3)" in message
+    assert "1 missing, 1 unexpected, 1 of another shape (of 2 weights)" in message
     assert "stray" not in message
     assert torch.equal(module.weight, before)
 

@@ -110,8 +110,8 @@ def test_videos_too_short_are_counted_and_some_are_named() -> None:
         ClipSpace(short, ClipShape(frames=4, stride=2))
     assert str(refused.value) == (
         "4 of 6 videos hold no clip of 4 frames, 2 apart: film-1.mp4 (3 frames of 7), film-2.mp4"
-        " (2 frames of 7), film-4.mp4 (1 frames of 7), .... Take fewer frames, or leave such videos"
-        " out with skip_bad=true."
+        " (2 frames of 7), film-4.mp4 (1 frame of 7), .... Take fewer frames, or leave such videos"
+        " out with job.skip_bad=true."
     )
     space = ClipSpace(short, ClipShape(frames=4, stride=2), skip_bad=True)
     assert space.left_out == ["film-1.mp4", "film-2.mp4", "film-4.mp4", "film-5.mp4"]

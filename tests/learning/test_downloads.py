@@ -10,7 +10,14 @@ import pytest
 
 from vjepa_gym.errors import CheckpointError
 from vjepa_gym.learning import downloads
-from vjepa_gym.learning.downloads import RemoteFile, fetch, models_folder, sha256_of
+from vjepa_gym.learning.downloads import (
+    RemoteFile,
+    fetch,
+    is_trusted,
+    models_folder,
+    sha256_of,
+    trust,
+)
 
 CONTENT = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -169,17 +176,22 @@ def test_without_a_known_digest_the_first_file_is_trusted_and_then_watched(
     server: Server, tmp_path: Path
 ) -> None:
     unknown = remote(server, size=None, sha256=None)
-    path = fetch(unknown, tmp_path)
-    known = json.loads((tmp_path / "model.pt.json").read_text())
+    path, record = fetch(unknown, tmp_path), tmp_path / "model.pt.json"
+    assert not record.exists()  # Nobody has loaded it yet.
+    trust(path, unknown)
+    assert is_trusted(path)
+    known = json.loads(record.read_text())
     assert known == {"url": server.url, "size": len(CONTENT), "sha256": SHA256}
     path.write_bytes(CONTENT[:-1] + b"?")
-    with pytest.raises(CheckpointError, match=r"which it had when it was fetched: it is damaged"):
+    told = rf"which it had when it was first loaded, by {record}: it is .* delete {record};"
+    with pytest.raises(CheckpointError, match=told):
         fetch(unknown, tmp_path)
     path.write_bytes(CONTENT[:-1])
     with pytest.raises(CheckpointError, match=r"10,239 bytes instead of the 10,240"):
         fetch(unknown, tmp_path)
     path.unlink()
     assert fetch(unknown, tmp_path).read_bytes() == CONTENT
+    assert not record.exists()
 
 
 def test_a_file_put_there_by_hand_is_checked_and_used(server: Server, tmp_path: Path) -> None:

@@ -328,6 +328,16 @@ def test_bfloat16_still_learns(tmp_path: Path) -> None:
     assert losses[-1] < 0.2 * losses[0]
 
 
+def test_a_latent_deviation_that_is_no_number_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fit(Toy(std=float("nan")), config(), folder=tmp_path, seed=0)
+    told = [one.getMessage() for one in caplog.records if "latent_std is nan" in one.getMessage()]
+    assert len(told) == 1
+    assert "at step 1 " in told[0]
+    assert "Lower accumulate, raise batch_size" in told[0]
+
+
 def test_blocks_are_compiled_if_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[object] = []
     monkeypatch.setattr(torch, "compile", lambda forward: compiled.append(forward) or forward)
@@ -346,6 +356,47 @@ def test_the_rate_warms_up_stays_and_decays() -> None:
     assert rates == pytest.approx([1.0, 1.5, 2.0, 2.0, 2.0, 1.25, 0.5])
 
 
+def test_the_weight_decay_goes_along_half_a_cosine() -> None:
+    schedule = TrainingConfig(weight_decay=0.04, final_weight_decay=0.4)
+    decays = [schedule.weight_decay_at(done) for done in (0.0, 0.25, 0.5, 1.0)]
+    assert decays == pytest.approx([0.04, 0.4 - 0.36 * (2 + 2**0.5) / 4, 0.22, 0.4])
+    assert TrainingConfig(weight_decay=0.3).weight_decay_at(1.0) == 0.3
+
+
+def test_the_last_weight_decay_is_applied_and_spares_vectors(tmp_path: Path) -> None:
+    task = Toy()
+    task.objective.forward = nothing_to_learn(task)
+    head = task.objective.net["head"]
+    torch.nn.init.ones_(head.bias)
+    weight = head.weight.clone()
+    still = {"warmup": 0.0, "decay": 0.0, "learning_rate": 0.1, "weight_decay": 0.0}
+    fit(task, config(steps=2, final_weight_decay=0.5, **still), folder=tmp_path, seed=0)
+    torch.testing.assert_close(head.weight, weight * (1 - 0.1 * 0.25) * (1 - 0.1 * 0.5))
+    assert torch.equal(head.bias, torch.ones(2).double())
+
+
+def nothing_to_learn(task: Toy) -> Any:
+    forward = task.objective.forward
+    return lambda **batch: (0 * forward(**batch)[0], {})
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_gradients_are_scaled_down_to_the_largest_norm(tmp_path: Path, accumulate: int) -> None:
+    def moments(**changes: Any) -> tuple[dict[str, torch.Tensor], float]:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        fit(Toy(), config(steps=1, accumulate=accumulate, **changes), folder=folder, seed=1)
+        tensors = load_file(last(folder))
+        return {k: x for k, x in tensors.items() if ".exp_avg." in k}, rows(folder)[-1]
+
+    free, norm = moments()
+    clipped, told = moments(clip_gradients=norm / 4)
+    loose, _ = moments(clip_gradients=norm * 4)
+    assert told == norm
+    for name, moment in free.items():
+        torch.testing.assert_close(clipped[name], moment / 4, rtol=1e-4, atol=0.0)
+        assert torch.equal(loose[name], moment)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -354,6 +405,8 @@ def test_the_rate_warms_up_stays_and_decays() -> None:
         {"accumulate": 0},
         {"prefetch": -1},
         {"warmup": 0.5, "decay": 0.6},
+        {"final_weight_decay": -0.1},
+        {"clip_gradients": 0.0},
     ],
 )
 def test_impossible_settings_are_refused_by_name(changes: dict[str, float]) -> None:

@@ -8,15 +8,17 @@ from transformers import VJEPA2Config, VJEPA2ForVideoClassification, VJEPA2Model
 
 from vjepa_gym.errors import CheckpointError
 from vjepa_gym.learning.checkpoints import read_tensors, write_tensors
+from vjepa_gym.world_models.encoder import VisionTransformer
 from vjepa_gym.world_models.hugging_face import (
-    from_hugging_face,
     is_hugging_face,
     load_hugging_face,
     save_hugging_face,
-    to_hugging_face,
 )
+from vjepa_gym.world_models.hugging_face_names import from_hugging_face, to_hugging_face
 from vjepa_gym.world_models.loading import load
-from vjepa_gym.world_models.preprocessing import Framing
+from vjepa_gym.world_models.predictor import MaskedPredictor
+from vjepa_gym.world_models.preprocessing import Framing, PreprocessingConfig
+from vjepa_gym.world_models.presets import debug
 from vjepa_gym.world_models.vjepa2 import VJEPA2
 
 SIZES: dict[str, Any] = {
@@ -97,6 +99,48 @@ def test_what_transformers_has_no_place_for_is_not_written(tmp_path: Path) -> No
     ours.config.encoder.rope_grid = 16
     with pytest.raises(ValueError, match="only a V-JEPA 2"):
         save_hugging_face(ours, tmp_path / "ours")
+
+
+@pytest.mark.parametrize("framing", list(Framing))
+def test_an_encoder_of_ones_own_gives_the_same_features_after_the_round_trip(
+    tmp_path: Path, framing: Framing, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = debug()
+    config.preprocessing = PreprocessingConfig(
+        mean=[0.1, 0.2, 0.3], std=[0.4, 0.5, 0.6], framing=framing
+    )
+    config.encoder.frames = 8
+    encoder = VisionTransformer(config.encoder)
+    model = VJEPA2(config, encoder, MaskedPredictor(config.predictor, config.encoder.width))
+    save_hugging_face(model, str(tmp_path))
+    again = load(tmp_path, device="cpu")
+    video = torch.randint(0, 256, (2, 4, 20, 40, 3), dtype=torch.uint8)
+    assert torch.equal(again.encode_video(video), model.encode_video(video))
+    assert (again.config.preprocessing, again.config.encoder) == (
+        config.preprocessing,
+        config.encoder,
+    )
+    processor = json.loads((tmp_path / "video_preprocessor_config.json").read_text())
+    assert processor["crop_size"] == {"height": 16, "width": 16}
+    assert processor["size"] == {"shortest_edge": 18}
+    assert processor["image_mean"] == [0.1, 0.2, 0.3]
+    assert VJEPA2Model.from_pretrained(tmp_path).config.crop_size == 16
+    assert ("leaves out the rim" in caplog.text) == (framing is not Framing.inner)
+    file = tmp_path / "config.json"
+    for kept, told in (({"framing": "round"}, "'round' is no framing"), (3, "holds framing and")):
+        file.write_text(json.dumps({**json.loads(file.read_text()), "vjepa_gym": kept}))
+        with pytest.raises(CheckpointError, match=told):
+            load(tmp_path)
+
+
+def test_what_is_no_whole_encoder_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a VJEPA2AC cannot be written for transformers"):
+        save_hugging_face(load("tiny", device="cpu"), tmp_path / "ours")
+    theirs().save_pretrained(tmp_path / "theirs")
+    rounded = load(tmp_path / "theirs", device="cpu", precision="int8")
+    with pytest.raises(CheckpointError, match="int8 has lost part of its weights"):
+        save_hugging_face(rounded, tmp_path / "ours")
+    assert not (tmp_path / "ours").exists()
 
 
 def test_the_preprocessing_is_that_of_the_processor(tmp_path: Path) -> None:

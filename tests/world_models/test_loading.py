@@ -209,3 +209,72 @@ def test_a_release_is_known_by_the_name_of_its_file_too(
         with pytest.raises(CheckpointError, match=r"nowhere\.pt"):
             load(name, device="cpu")
     assert wanted == [("vjepa2_1_vitG_384.pt", tmp_path / "models")] * 2
+
+
+def test_a_digest_is_compared_or_its_uselessness_told(tmp_path: Path) -> None:
+    path = release(tmp_path / "mine.pt")
+    right = sha256_of(path)
+    assert isinstance(load(path, config="debug", sha256=right.upper(), device="cpu"), VJEPA2)
+    with pytest.raises(CheckpointError, match=rf"SHA-256 {right} instead of 0000"):
+        load(path, config="debug", sha256="0" * 64)
+    half().save(tmp_path / "folder")
+    for name in ("tiny", tmp_path / "folder", NAME):
+        for options in ({"sha256": right}, {"config": debug()}):
+            told = rf"{next(iter(options))} is for released names .* {name} is neither"
+            with pytest.raises(ValueError, match=told):
+                load(name, **options)
+
+
+def test_sizes_are_a_configuration_or_the_name_of_one(tmp_path: Path) -> None:
+    path = release(tmp_path / "mine.pt")
+    with pytest.raises(UnknownNameError, match="Did you mean 'debug'"):
+        load(path, config="debugg")
+
+
+def test_only_a_file_that_could_be_loaded_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VJEPA_GYM_CACHE", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    path = release(tmp_path / "models" / "vitx.pt")
+    record = path.with_name("vitx.pt.json")
+    file = RemoteFile(url="http://127.0.0.1:9/vitx.pt")
+    monkeypatch.setitem(released.RELEASED, "vjepa2-vitx", released.Release(file=file, model=debug))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(CheckpointError, match="truncated"):
+        load("vjepa2-vitx")
+    assert not record.exists()
+    path.write_bytes(content)
+    load("vjepa2-vitx", device="cpu")
+    assert sha256_of(path) in record.read_text()
+    torch.save({"encoder": half().encoder.state_dict()}, path)
+    with pytest.raises(CheckpointError, match=rf"delete {record}; otherwise"):
+        load("vjepa2-vitx")
+    load("vjepa2-vitx", sha256=sha256_of(path), device="cpu")
+    load("vjepa2-vitx", device="cpu")
+
+
+@pytest.mark.parametrize("name", ["small", "vit_l"])
+def test_a_preset_is_told_to_have_no_weights(name: str) -> None:
+    with pytest.raises(CheckpointError, match=rf"{name} is a preset .*job\.model={name}.*tiny"):
+        load(name)
+
+
+def test_names_close_to_what_there_is_are_answered_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def snapshot(*_: object, **__: object) -> str:
+        raise LocalEntryNotFoundError("no connection.")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    with pytest.raises(CheckpointError, match=r"no vitl\.pt\. The name 'vjepa2-vitl' fetches"):
+        load("vitl.pt")
+    with pytest.raises(CheckpointError, match=rf"Names that are known: {NAME}"):
+        load("facebook/vjepa2-vitx")
+
+
+def test_eight_bits_in_a_narrow_model_are_advised_against(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    load("tiny", device="cpu", precision="int8")
+    (record,) = caplog.records
+    assert "int8 pays for wide models" in record.getMessage()

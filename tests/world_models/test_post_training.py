@@ -117,6 +117,46 @@ def test_online_latents_train_as_cached_ones_do(tmp_path: Path) -> None:
     np.testing.assert_allclose(online, cached, rtol=1e-3)
 
 
+def test_another_encoder_of_equal_sizes_is_refused(encoder_folder: Path, tmp_path: Path) -> None:
+    run(encoder_folder, tmp_path / "run")
+    other = debug()
+    other.encoder.heads = 1
+    for name, wrong in (("weights", some_model(seed=5)), ("settings", some_model(other))):
+        wrong.save(tmp_path / name)
+        before = (tmp_path / "run" / "model.safetensors").read_bytes()
+        with pytest.raises(CheckpointError) as caught:
+            run(tmp_path / name, tmp_path / "run", steps=6)
+        expected = {"weights": "encoder.weights ", "settings": "model.encoder.heads 2 -> 1"}[name]
+        (told,) = str(caught.value).splitlines()[1:-1]
+        assert told.startswith(f"  {expected}")
+        assert str(tmp_path / "run") in str(caught.value)
+        assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
+def test_another_precision_of_the_encoder_is_refused(tmp_path: Path) -> None:
+    train_on(Latents.cache, tmp_path)
+    train_on(Latents.online, tmp_path, precision="auto")
+    with pytest.raises(CheckpointError, match=r"encoder\.precision float32 -> bfloat16"):
+        train_on(Latents.cache, tmp_path, precision="bfloat16")
+
+
+def test_going_on_with_other_episodes_is_told(
+    encoder_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def train(episodes: int, steps: int) -> None:
+        training = PostTrainingConfig(steps=steps, batch_size=4)
+        post_train(walks(episodes), encoder_folder, None, training, folder=tmp_path / "r", seed=0)
+
+    with caplog.at_level("INFO"):
+        train(6, 2)
+        train(7, 3)
+        assert "data 6 episodes of 36 frames [" in caplog.text
+        assert "] -> 7 episodes of 42 frames [" in caplog.text
+        assert "Nothing is left" not in caplog.text
+        train(7, 3)
+    assert "3 steps of the 3 asked for are done, on 7 episodes of 42 frames [" in caplog.text
+
+
 def test_runs_on_the_same_encoder_and_data_share_their_latents(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
 

@@ -15,10 +15,12 @@ from films import moving_squares
 from vjepa_gym.errors import CheckpointError, DatasetError, TrainingError
 from vjepa_gym.learning.checkpoints import read_json, write_json
 from vjepa_gym.world_models.encoder import Stem
+from vjepa_gym.world_models.preprocessing import Framing
 from vjepa_gym.world_models.presets import MODELS, ModelConfig
 from vjepa_gym.world_models.pretraining import load_encoder, pretrain
 from vjepa_gym.world_models.pretraining_config import MaskedBy, PretrainingConfig
 from vjepa_gym.world_models.pretraining_presets import PRETRAINING
+from vjepa_gym.world_models.run_facts import LOOKED_AT
 from vjepa_gym.world_models.vjepa2 import VJEPA2
 
 DENSE = {"context_weight": 0.5, "context_warmup": [0.1, 0.3]}
@@ -89,7 +91,7 @@ def test_videos_and_images_are_learnt_from_together(tmp_path: Path) -> None:
     told = losses(tmp_path, dense_model(), training, images=images)
     first, last = (np.mean([one["masked_loss"] for one in part]) for part in (told[:8], told[-8:]))
     assert last < 0.6 * first
-    assert len(images.asked) == 60 * 2
+    assert len(images.asked) == 60 * 2 + LOOKED_AT
 
 
 def test_two_runs_are_equal_bit_for_bit(tmp_path: Path) -> None:
@@ -200,6 +202,80 @@ def test_sigkill_costs_at_most_the_steps_since_the_last_checkpoint(tmp_path: Pat
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
+def test_another_model_of_equal_sizes_is_refused_by_its_fields(tmp_path: Path) -> None:
+    model, films = MODELS["debug"](), moving_squares()
+    pretrain(films, model, recipe(), folder=tmp_path, seed=0)
+    other = replace(
+        model,
+        encoder=replace(model.encoder, heads=1),
+        preprocessing=replace(model.preprocessing, framing=Framing.inner),
+        ac_predictor=replace(model.ac_predictor, depth=5),
+    )
+    with pytest.raises(CheckpointError) as caught:
+        pretrain(films, other, recipe(steps=8), folder=tmp_path, seed=0)
+    assert str(caught.value).splitlines()[1:-1] == [
+        "  model.encoder.heads 2 -> 1",
+        f"  model.preprocessing.framing {model.preprocessing.framing.name} -> inner",
+    ]
+
+
+@pytest.mark.parametrize("what", ["data", "images", "weights", "initial", "held_out"])
+def test_going_on_with_something_else_is_told_by_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    model = MODELS["debug"]()
+    others: dict[str, dict[str, Any]] = {
+        "data": {"videos": moving_squares(rows=9)},
+        "images": {"images": moving_squares(episodes=3, rows=1)},
+        "weights": {"weights": np.arange(1.0, 7.0)},
+        "held_out": {"facts": {"held_out": 3}},
+    }
+    usual: dict[str, Any] = {"videos": moving_squares(), "facts": {"held_out": 2}}
+
+    def train(folder: Path, **changes: Any) -> None:
+        pretrain(model=model, training=recipe(), folder=folder, seed=0, **{**usual, **changes})
+
+    train(tmp_path / "run")
+    if what == "initial":
+        others[what] = {"initial": VJEPA2.load(tmp_path / "run")}
+    train(tmp_path / "run")
+    assert "Not the same run" not in caplog.text
+    train(tmp_path / "run", **others[what])
+    (told,) = [one.getMessage() for one in caplog.records if "Not the same" in one.getMessage()]
+    assert f"learns from something else: {what} " in told
+    assert told.count("->") == 1
+    if what == "data":
+        assert "6 videos of 48 frames, first film-0.mp4 [" in told
+        assert "-> 6 videos of 54 frames, first film-0.mp4 [" in told
+
+
+def test_films_of_equal_names_and_lengths_are_told_apart_by_their_frames(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, other = MODELS["debug"](), moving_squares()
+    pretrain(moving_squares(), model, recipe(), folder=tmp_path, seed=0)
+    other.films = [255 - film for film in other.films]
+    pretrain(other, model, recipe(), folder=tmp_path, seed=0)
+    assert "data 6 videos of 48 frames" in caplog.text
+
+
+@pytest.mark.parametrize("stretch", [1.0, 1.25])
+def test_the_weight_decay_is_stretched_like_the_learning_rate(stretch: float) -> None:
+    training = recipe(final_weight_decay=0.4, stretch=stretch)
+    part = 0.5 * (1 + np.cos(np.pi / stretch))
+    assert training.weight_decay_at(0.0) == pytest.approx(0.04)
+    assert training.weight_decay_at(1.0) == pytest.approx(0.4 - 0.36 * part)
+
+
+def test_published_weight_decays_and_gradients() -> None:
+    recipes = {name: make() for name, make in PRETRAINING.items()}
+    rising = {name for name, one in recipes.items() if one.final_weight_decay is not None}
+    assert rising == {"vjepa", "ijepa"}
+    assert recipes["ijepa"].weight_decay_at(1.0) == pytest.approx(0.4)
+    clipped = {name: one.clip_gradients for name, one in recipes.items() if one.clip_gradients}
+    assert clipped == {"vjepa": 10.0}
+
+
 def test_films_without_differences_raise_the_alarm(tmp_path: Path) -> None:
     films = moving_squares()
     films.films = [np.full_like(film, 100) for film in films.films]
@@ -218,7 +294,7 @@ def test_a_video_that_cannot_be_read_is_named_or_replaced_if_asked(
 ) -> None:
     films, model = moving_squares(), MODELS["debug"]()
     films.broken = {"film-2.mp4", "film-4.mp4"}
-    with pytest.raises(DatasetError, match=r"film-[24].mp4 cannot be .* skip_bad=true takes"):
+    with pytest.raises(DatasetError, match=r"film-[24].mp4 cannot be .*skip_bad=true takes"):
         pretrain(films, model, recipe(prefetch=prefetch), folder=tmp_path / "no", seed=0)
     for name in ("one", "two"):
         training = recipe(steps=10, prefetch=prefetch)

@@ -1,3 +1,4 @@
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,10 +157,14 @@ def test_a_file_of_another_size_lists_every_difference(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         load_released(path, wider)
     message = str(caught.value)
-    assert f"{path} does not fit" in message
-    assert "shape of encoder.norm.weight: (24,), the model has (36,)" in message
-    assert "shape of predictor.predictor_proj.weight: (24, 16), the model has (36, 16)" in message
+    assert f"{path} does not fit the encoder and the predictor; was" in message
+    lines = message.splitlines()
+    assert lines[1:3] == ["  encoder width: 24, expected 36", "  encoder depth: 2, expected 3"]
+    assert lines[3].startswith("  12 missing, 31 of another shape (of ")
+    assert "shape of encoder.blocks.0.attn.proj.bias: (24,), the model has (36,)" in message
     assert "missing: encoder.blocks.2.attn.qkv.weight" in message
+    assert "  ... and 21 more" in lines
+    assert len(lines) < 30
 
 
 def test_code_in_a_file_is_never_run(tmp_path: Path) -> None:
@@ -172,9 +177,28 @@ def test_code_in_a_file_is_never_run(tmp_path: Path) -> None:
     for new in (True, False):
         checkpoint = {**original(debug()), "extra": Malice()}
         path = written(checkpoint, tmp_path / "a.pt", _use_new_zipfile_serialization=new)
-        with pytest.raises(CheckpointError, match=r"a\.pt holds more than tensors .* run code"):
+        with pytest.raises(CheckpointError, match=r"a\.pt holds more than tensors .*") as caught:
             load_released(path, debug())
+        assert caught.value.__suppress_context__
+        assert str(caught.value).endswith("could run code.")
     assert not ran.exists()
+
+
+def test_a_program_is_refused_without_the_advice_to_run_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Writing such files is deprecated; users have them.
+        torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)), path)
+        with pytest.raises(CheckpointError, match="a program of TorchScript") as caught:
+            load_released(path)
+    assert "weights_only" not in str(caught.value)
+
+
+def test_a_plain_state_dict_is_not_listed_whole(tmp_path: Path) -> None:
+    path = written({f"blocks.{i}.weight": torch.ones(1) for i in range(300)}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=r"and 280 more; a released V-JEPA") as caught:
+        load_released(path)
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize("new", [True, False])

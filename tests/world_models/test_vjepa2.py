@@ -1,4 +1,6 @@
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -62,13 +64,52 @@ def test_half_a_tubelet_and_no_video_are_refused() -> None:
         made().encode_video(frames(1, 3))
     with pytest.raises(ValueError, match="no video"):
         made().encode_video(frames(1, 2)[:0])
+    with pytest.raises(ValueError, match="no image"):
+        made().encode(frames(1, 2)[0, :0])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda x: x / 255, r"got torch\.float32 of shape \(1, 2, 20, 30, 3\): .* multiplied"),
+        (lambda x: x.numpy() / 255, r"got float64 of shape \(1, 2, 20, 30, 3\)"),
+        (lambda x: x.to(torch.int64), r"got torch\.int64 of shape"),
+        (lambda x: x[0], r"of shape \(2, 20, 30, 3\): a single video `x` is `x\[None\]`"),
+        (lambda x: x[None], r"of shape .*: it has 6 axes instead of 5"),
+        (lambda x: x.movedim(-1, 2), r"shape \(1, 2, 3, 20, 30\): colours come last"),
+        (lambda x: x[..., :1], r"shape \(1, 2, 20, 30, 1\): three colours"),
+    ],
+)
+def test_what_are_no_bytes_of_videos_is_refused(
+    change: Callable[[torch.Tensor], Any], told: str
+) -> None:
+    with pytest.raises(ValueError, match=r"^videos must be uint8 of shape .*" + told):
+        made().encode_video(change(frames(1, 2)))
+
+
+def test_what_are_no_bytes_of_images_is_refused() -> None:
+    model, images = made(), frames(1, 2)[0]
+    with pytest.raises(ValueError, match=r"^images must be uint8 .* got torch\.float32"):
+        model.encode(images.float())
+    with pytest.raises(ValueError, match="videos are for `encode_video`"):
+        model.encode(images[None])
+    with pytest.raises(ValueError, match=r"a single image `x` is `x\[None\]`"):
+        model.encode(images[0])
+
+
+def test_arrays_of_numpy_are_taken_even_if_they_are_views_that_cannot_be_written() -> None:
+    model, images = made(), frames(1, 2)[0]
+    array = images.numpy()[:, ::-1]
+    array.flags.writeable = False
+    assert torch.equal(model.encode(array), model.encode(images.flip(1)))
+    assert torch.equal(model.encode_video(array[None]), model.encode_video(images.flip(1)[None]))
 
 
 @pytest.mark.parametrize("with_predictor", [True, False])
 def test_a_model_comes_back_as_it_was_saved(tmp_path: Path, with_predictor: bool) -> None:
     model = made(with_predictor)
-    model.save(tmp_path)
-    loaded = VJEPA2.load(tmp_path)
+    model.save(str(tmp_path))
+    loaded = VJEPA2.load(str(tmp_path))
     assert loaded.config == model.config
     assert (loaded.predictor is not None) == with_predictor
     assert torch.equal(loaded.encode_video(frames(1, 2)), model.encode_video(frames(1, 2)))

@@ -223,6 +223,10 @@ def test_the_features_of_a_video_are_the_encoders_output(world_model: VJEPA2AC) 
     features = world_model.encode_video(video)
     assert features.shape == (1, 2 * 16, 24)
     assert torch.equal(features, encoder_only.encode_video(video))
+    assert torch.equal(world_model.encode_video(video.numpy()), features)
+    for encode, given in ((world_model.encode, video[0]), (world_model.encode_video, video)):
+        with pytest.raises(ValueError, match=r"must be uint8 .* got torch\.float32 of shape"):
+            encode(given / 255)
 
 
 def test_in_the_control_only_the_pose_changes(world_model: VJEPA2AC) -> None:

@@ -4,6 +4,7 @@ Nothing heavy is imported before it is known that something is to be run, so tha
 """
 
 import os
+import select
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -61,7 +62,7 @@ VJEPA_GYM_DEBUG=1             the traceback of an error as well
 
 Each run writes its configuration and the version of the code to runs/<job>/<date_time>."""
 
-MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
+MISTAKE, FAILURE, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141
 GRACE = 10.0
 """How long a process that is silent about a mistake stays for the one that speaks [s]."""
 HELP_WORDS = ("-h", "--help", "help")
@@ -79,11 +80,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 if it worked, 2 if the words make no sense, 1 if the job failed for a reason that it
-        names, 130 if it was interrupted.
+        names, 130 if it was interrupted, 141 if nobody reads what it writes any more.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _run(words)
+        status = _run(words)
+        sys.stdout.flush()  # what fails here would fail where nobody can say it
+        return status
+    except BrokenPipeError:
+        if not _is_unread():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except VJEPAGymError as error:
         if os.environ.get("VJEPA_GYM_DEBUG"):
             raise
@@ -98,6 +106,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kept = "; what is done is kept, and the same words go on" if _resumes(words) else ""
         _say(f"vjepa-gym: interrupted{kept}.")
         return INTERRUPTED
+
+
+def _is_unread() -> bool:
+    """Return whether whoever read the output, such as `head`, has seen enough and gone."""
+    asked = select.poll()
+    asked.register(sys.stdout.fileno(), select.POLLOUT)
+    return any(event & select.POLLERR for _, event in asked.poll(0))
 
 
 def _say(text: str) -> None:

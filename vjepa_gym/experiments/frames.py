@@ -2,8 +2,9 @@
 
 import difflib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -28,6 +29,7 @@ from vjepa_gym.datasets.video.surveying import Progress, ignore
 from vjepa_gym.errors import DatasetError
 from vjepa_gym.experiments.convert.places import beside
 from vjepa_gym.experiments.progress import progress
+from vjepa_gym.learning.clips import ClipShape
 from vjepa_gym.learning.distributed import current_world
 from vjepa_gym.types import Frames, Videos
 
@@ -41,6 +43,8 @@ READABLE = (
 """What `open_videos` takes."""
 LARGER = 2
 """Videos of anybody are kept at so many times the resolution of the training, to be cropped."""
+UNITS = {"droid": "files", "videos": "videos", "images": "images"}
+"""What is looked into in each kind of folder."""
 MISSING_FRAMES = 1
 """Rows at the end of a DROID episode that may have no frame, as released ones often have none."""
 
@@ -104,6 +108,7 @@ def open_videos(
     cameras: Sequence[str] = CAMERAS,
     workers: int | None = None,
     on_progress: Progress | None = None,
+    clips: Sequence[ClipShape] = (),
 ) -> Videos:
     """Return videos to pretrain on, from any of the places where there are some.
 
@@ -121,6 +126,8 @@ def open_videos(
         workers: Threads that look into files; by default one a core.
         on_progress: Called with how many files were looked into, and of how many, folder after
             folder; by default it is shown.
+        clips: What is to be cut from the videos. One of other people's that holds no such clip
+            cannot be used; to be left out, it must hold none of these.
 
     Raises:
         DatasetError: A folder is missing, empty, or holds nothing of these kinds, or is damaged;
@@ -140,16 +147,28 @@ def open_videos(
         if kind == "ours":
             parts.append(_ours(place, image_size, held_out, on_progress))
             continue
-        with _shown(f"look into {place.name}", kind, on_progress) as report:
+        with _shown(f"look into {place.name}", UNITS[kind], on_progress) as report:
             side = {"max_side": LARGER * image_size, "on_progress": report}
+            unfit = partial(_unfit, clips, all if skip_bad else any)
             if kind == "droid":
                 episodes = _all_but(DroidEpisodes(place), held_out)
-                parts.append(DroidVideos(episodes, cameras=cameras, **how, **side))
+                parts.append(DroidVideos(episodes, cameras=cameras, **how, **side, unfit=unfit))
             elif kind == "videos":
-                parts.append(VideoFolder(place, **how, **side))
+                parts.append(VideoFolder(place, **how, **side, unfit=unfit))
             else:
                 parts.append(ImageFolder(place, **how, **side))
     return parts[0] if len(parts) == 1 else JoinedVideos(parts, weights)
+
+
+def _unfit(
+    clips: Sequence[ClipShape], which: Callable[[Iterable[bool]], bool], frames: int, rate: float
+) -> str | None:
+    """Return why a video holds none of some clips (`all`), or not each of them (`any`)."""
+    lacks = [(clip, clip.lack(frames, rate)) for clip in clips]
+    if not lacks or not which(lack is not None for _, lack in lacks):
+        return None
+    clip, lack = next((clip, lack) for clip, lack in lacks if lack is not None)
+    return f"holds no clip of {clip}: {lack}."
 
 
 def _ours(root: Path, size: int, held_out: int, on_progress: Progress | None) -> FrameVideos:
@@ -169,7 +188,7 @@ def _all_but(episodes: DroidEpisodes, held_out: int) -> DroidEpisodes:
 
 def _too_few(folder: str | Path, held_out: int, count: int, *, least: int) -> str:
     return (
-        f"{folder} has {count} episodes, so that held_out must lie between {least} and"
+        f"{folder} has {count} episodes, so that job.held_out must lie between {least} and"
         f" {count - 1}; got {held_out}."
     )
 

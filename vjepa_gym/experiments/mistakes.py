@@ -8,16 +8,13 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationErr
 from omegaconf.errors import OmegaConfBaseException as ConfigError
 
 from vjepa_gym.errors import UnknownNameError, VJEPAGymError
-from vjepa_gym.experiments.config import WHOLE, job_keys, job_of, typed_key
+from vjepa_gym.experiments.config import GROUPS, WHOLE, job_keys, job_of, typed_key
+from vjepa_gym.experiments.usage import UsageError
 
 NO_LIST = "is not a ListConfig"
 """What OmegaConf says of what is no list."""
 AMBIGUOUS = "Ambiguous value for argument "
 """What Hydra says of `key=a,b` without `-m`."""
-
-
-class UsageError(VJEPAGymError, ValueError):
-    """The command line asks for what cannot be."""
 
 
 def explain(error: HydraException | ConfigError, overrides: Sequence[str] = ()) -> VJEPAGymError:
@@ -59,9 +56,25 @@ def _unknown_key(error: ConfigError, job: str) -> VJEPAGymError:
     of_job = job_keys(job)
     if not path and f"job.{key}" in of_job:
         return UsageError(f"Unknown key {key!r}. Did you mean 'job.{key}'?")
+    if path == "job" and (deeper := _deeper(job, str(error.key))):
+        return UsageError(f"Unknown key {key!r}. Did you mean {' or '.join(map(repr, deeper))}?")
     if path == "job" and WHOLE in of_job:
         names.append(WHOLE)
     return UnknownNameError("key", key, names if path else [*names, *of_job])
+
+
+def _deeper(job: str, name: str) -> list[str]:
+    """Return the keys of this name one level further down; of `benchmark`, those of what it is."""
+    node = GROUPS["job"].get(job)
+    if node is None:
+        return []
+    config = node() if isinstance(node, type) else node
+    parts = [(field.name, getattr(config, field.name)) for field in dataclasses.fields(config)]
+    return [
+        f"job.{part}.{name}"
+        for part, value in parts
+        if dataclasses.is_dataclass(value) and hasattr(value, name)
+    ]
 
 
 def _first_line(error: BaseException) -> str:

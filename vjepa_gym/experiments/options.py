@@ -62,10 +62,36 @@ def _options(group: str, options: Mapping[str, Any]) -> list[str]:
 def _keys(prefix: str, node: Any) -> list[str]:
     lines = []
     for key, value, meaning in walk(prefix, node() if isinstance(node, type) else node):
-        shown = value.name if isinstance(value, Enum) else value
-        lines.append(f"  {key}={shown}")
+        choices = [one.name for one in type(value)] if isinstance(value, Enum) else []
+        lines.append(f"  {key}={typed(value)}" + (f"  ({'|'.join(choices)})" if choices else ""))
         lines += textwrap.wrap(meaning, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return lines
+
+
+def typed(value: Any) -> str:
+    """Return a value as one would type it, of a dataclass what differs from its defaults."""
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(typed, value))}]"
+    if dataclasses.is_dataclass(value):
+        told = [(field.name, getattr(value, field.name)) for field in _changed(value)]
+        return "{" + ",".join(f"{name}:{typed(one)}" for name, one in told) + "}"
+    return "null" if value is None else str(value)
+
+
+def _changed(config: Any) -> list[dataclasses.Field[Any]]:
+    defaults = {
+        field.name: field.default
+        if field.default_factory is dataclasses.MISSING
+        else field.default_factory()
+        for field in dataclasses.fields(config)
+    }
+    return [
+        field
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) != defaults[field.name]
+    ]
 
 
 def walk(prefix: str, config: Any) -> Iterator[tuple[str, Any, str]]:

@@ -13,6 +13,7 @@ from rich.table import Table
 from vjepa_gym.experiments.audit.findings import ERROR
 from vjepa_gym.experiments.audit.report import PAGE, show_audit, write_audit
 from vjepa_gym.experiments.audit.tree import walk_dataset
+from vjepa_gym.experiments.benchmark.report import Benchmark
 from vjepa_gym.experiments.config import GROUPS, ExperimentConfig
 from vjepa_gym.experiments.convert.report import show_converted
 from vjepa_gym.experiments.factory import Factory, environments
@@ -145,11 +146,20 @@ def benchmark(job: BenchmarkConfig, folder: Path) -> None:
     """Measure how fast the simulator, or reading and writing data, is, showing how far it is."""
     with progress("benchmark", job.parts, "parts") as report:
         found = run_benchmark(job, folder, lambda done, part: report(done, {"now": part}))
-    table = Table(*found.head)
-    for row in found.rows():
-        table.add_row(*row)
-    RESULTS.print(table)
+    RESULTS.print("\n".join(figure_lines(found)))
     RESULTS.print(f"All of it is in {folder}.")
+
+
+def figure_lines(found: Benchmark) -> list[str]:
+    """Return what a benchmark found, two lines a figure, which a narrow terminal has room for."""
+    lines = []
+    for what, ours, other, ratio, wanted, met in found.rows():
+        told = [f"ours {ours}"]
+        told += [f"{found.other} {other}"] if other else []
+        told += [f"ratio {ratio}"] if ratio else []
+        told += [f"wanted {wanted}: {'met' if met == 'yes' else 'not met'}"] if wanted else []
+        lines += [what, "    " + "   ".join(told)]
+    return lines
 
 
 def probe(job: ProbeConfig, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """What stops a training before it spoils what it has learnt."""
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 
@@ -8,6 +9,8 @@ from vjepa_gym.errors import TrainingError
 CLIPS_NAMED = 8
 """How many clips of a bad batch a message names; the others are counted."""
 
+logger = logging.getLogger(__name__)
+
 
 class CollapseAlarm:
     """Stops a training whose latents have become the same for all samples."""
@@ -15,6 +18,7 @@ class CollapseAlarm:
     def __init__(self, metric: str, below: float, patience: int) -> None:
         """Listen to `metric`, which may be `below` for fewer than `patience` steps in a row."""
         self._metric, self._below, self._patience, self._steps = metric, below, patience, 0
+        self._deaf = False
 
     def check(self, step: int, metrics: Mapping[str, float]) -> None:
         """Look at the metrics of a step.
@@ -23,6 +27,15 @@ class CollapseAlarm:
             TrainingError: Latents have been alike for too long.
         """
         std = metrics.get(self._metric, math.inf)
+        if math.isnan(std) and not self._deaf:
+            self._deaf = True
+            logger.warning(
+                "No alarm if the latents collapse: at step %d %s is nan, since clips are computed"
+                " one at a time, and one clip differs from no other. Lower accumulate, raise"
+                " batch_size, or take fewer processes, so that a part has two clips or more.",
+                step,
+                self._metric,
+            )
         self._steps = self._steps + 1 if std < self._below else 0
         if self._steps >= self._patience:
             raise TrainingError(

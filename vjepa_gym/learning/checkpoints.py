@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vjepa_gym.errors import CheckpointError
+from vjepa_gym.learning.differences import told_differences
 
 Weights: TypeAlias = Mapping[str, Shaped[Tensor, "..."]]
 JSON: TypeAlias = dict[str, Any] | list[Any] | str | int | float | bool | None
@@ -195,21 +196,16 @@ def load_into(module: nn.Module, weights: Weights, *, source: Path, prefix: str 
     """Give `module` those of `weights` whose names begin with `prefix`.
 
     Raises:
-        CheckpointError: They are not exactly what the module needs; lists every difference.
+        CheckpointError: They are not exactly what the module needs; tells in which sizes they
+            differ, how many do, and the first of them.
     """
     mine = {key.removeprefix(prefix): x for key, x in weights.items() if key.startswith(prefix)}
     needed = module.state_dict()
-    problems = [f"missing: {prefix}{key}" for key in needed.keys() - mine.keys()]
-    problems += [f"unexpected: {prefix}{key}" for key in mine.keys() - needed.keys()]
-    problems += [
-        f"shape of {prefix}{key}: {tuple(mine[key].shape)}, the model has {tuple(x.shape)}"
-        for key, x in needed.items()
-        if key in mine and mine[key].shape != x.shape
-    ]
-    if problems:
+    if told := told_differences(mine, needed, prefix):
+        parts = module if isinstance(module, nn.ModuleDict) else {}
+        what = " and ".join(f"the {name}" for name in parts) or type(module).__name__
         raise CheckpointError(
-            f"{source} does not fit {type(module).__name__}; was it made with another"
-            " configuration?\n  " + "\n  ".join(sorted(problems))
+            f"{source} does not fit {what}; was it made with another configuration?\n  {told}"
         )
     module.load_state_dict(mine)
 

@@ -64,9 +64,21 @@ class ClipShape:
         steps = np.full(len(rates), self.stride) if self.fps is None else rates / self.fps
         return np.floor((self.frames - 1) * steps + 0.5).astype(np.int64)
 
+    def lack(self, frames: int, rate: float) -> str | None:
+        """Return why a video of so many frames, and frames a second, holds no clip, if it does not.
+
+        Args:
+            frames: How many it has.
+            rate: How many a second; 0 if nothing is known.
+        """
+        if self.fps is not None and self.frames > 1 and rate <= 0:
+            return "no known rate"
+        needed = 1 + int(self.reach(np.array([rate], np.float64))[0])
+        return f"{_counted(frames)} of {needed}" if frames < needed else None
+
     def __str__(self) -> str:
         if self.frames == 1:
-            return "1 frame"
+            return _counted(1)
         apart = f"{self.stride} apart" if self.fps is None else f"{self.fps:g} a second"
         return f"{self.frames} frames, {apart}"
 
@@ -144,17 +156,19 @@ def _refusal(videos: Videos, shape: ClipShape, bad: Int64[np.ndarray, " bad"]) -
     if not total:
         return "There are no videos to take clips from."
     timed = shape.fps is None or shape.frames == 1
-    rates, needed = np.asarray(videos.rates), 1 + shape.reach(np.asarray(videos.rates))
+    rates = np.asarray(videos.rates)
     named = ", ".join(
-        f"{videos.names[i]} ({videos.lengths[i]} frames of {needed[i]})"
-        if timed or rates[i] > 0
-        else f"{videos.names[i]} (no known rate)"
+        f"{videos.names[i]} ({shape.lack(int(videos.lengths[i]), float(rates[i]))})"
         for i in bad[:NAMED].tolist()
     )
     more = ", ..." if len(bad) > NAMED else ""
     advice = "Take fewer frames, or longer videos"
     if len(bad) < total:
-        advice = "Take fewer frames, or leave such videos out with skip_bad=true"
+        advice = "Take fewer frames, or leave such videos out with job.skip_bad=true"
     if not timed and (rates[bad] <= 0).any():
         advice += "; where no rate is known, use stride in place of fps"
     return f"{len(bad)} of {total} videos hold no clip of {shape}: {named}{more}. {advice}."
+
+
+def _counted(frames: int) -> str:
+    return "1 frame" if frames == 1 else f"{frames} frames"

@@ -60,9 +60,8 @@ def models_folder() -> Path:
 def fetch(remote: RemoteFile, folder: Path, on_progress: OnProgress | None = None) -> Path:
     """Return the file in `folder`, fetched before if it is not there yet.
 
-    What has arrived of it is kept as `<name>.part`, and the next call goes on from there. If the
-    digest is not known, the one of the first whole file is written to `<name>.json`, so that later
-    damage is noticed; that first file is taken on trust. Every call reads the whole file once to
+    What has arrived of it is kept as `<name>.part`, and the next call goes on from there. Every
+    call with a known digest, or with one that `trust` wrote down, reads the whole file once to
     compare. Several processes may call at once: one fetches, the others wait.
 
     Args:
@@ -75,22 +74,48 @@ def fetch(remote: RemoteFile, folder: Path, on_progress: OnProgress | None = Non
             has no room for it, or it is not what it should be.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path, record = folder / remote.name, folder / f"{remote.name}.json"
+    path = folder / remote.name
+    record = _record_of(path)
     with _locked(folder / f"{remote.name}.lock"):
         if path.is_file():
-            digest = _check(path, remote, record)
+            _check(path, remote, record)
         else:
+            record.unlink(missing_ok=True)  # It was of a file that is gone.
             part = _Part(remote, path, on_progress)
             part.complete()
             # Checked before it gets its name: under that name there are whole files only.
-            digest = _check(part.path, remote, None)
+            _check(part.path, remote, None)
             part.path.replace(path)
             part.etag_path.unlink(missing_ok=True)
-            record.unlink(missing_ok=True)
-        if not record.exists():
-            known = {"url": remote.url, "size": path.stat().st_size, "sha256": digest}
-            write_json(record, known)
     return path
+
+
+def trust(path: Path, remote: RemoteFile) -> None:
+    """Write down the digest of a fetched file beside it, so that later damage is noticed.
+
+    Called when the file was found to be whole and good, since from then on it is held against it.
+    """
+    known = {"url": remote.url, "size": path.stat().st_size, "sha256": sha256_of(path)}
+    write_json(_record_of(path), known)
+
+
+def is_trusted(path: Path) -> bool:
+    """Return whether `trust` wrote down the digest of a file."""
+    return _record_of(path).exists()
+
+
+def check_digest(path: Path, sha256: str) -> None:
+    """Refuse a file whose SHA-256 is not the one that is given.
+
+    Raises:
+        CheckpointError: It is another.
+    """
+    digest = sha256_of(path)
+    if digest != sha256.lower():
+        raise CheckpointError(
+            f"{path} has the SHA-256 {digest} instead of {sha256.lower()}, which was asked for: it"
+            " is damaged or another file."
+        )
 
 
 def sha256_of(path: Path) -> str:
@@ -99,30 +124,38 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check(path: Path, remote: RemoteFile, record: Path | None) -> str:
-    """Return the digest of a file, which must be the one that is known."""
+def _record_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _check(path: Path, remote: RemoteFile, record: Path | None) -> None:
+    """Refuse a file whose size or digest is not the one that is known, if one is."""
     size, sha256, said_by = remote.size, remote.sha256, "it should have"
+    delete = "Delete it"
     if sha256 is None and record is not None and record.exists():
         known = read_json(record)
         if not isinstance(known, dict) or not {"size", "sha256"} <= known.keys():
             raise CheckpointError(
                 f"{record} has no size and sha256; delete it to take {path} on trust."
             )
-        size, sha256, said_by = known["size"], known["sha256"], "it had when it was fetched"
+        size, sha256 = known["size"], known["sha256"]
+        said_by = f"it had when it was first loaded, by {record}"
+        delete = f"If it is the right one, delete {record}; otherwise delete it"
     found = path.stat().st_size
     if size is not None and found != size:
         raise CheckpointError(
-            f"{path} has {found:,} bytes instead of the {size:,} that {said_by}. Delete it to fetch"
-            f" {remote.url} again."
+            f"{path} has {found:,} bytes instead of the {size:,} that {said_by}. {delete} to"
+            f" fetch {remote.url} again."
         )
+    if sha256 is None:
+        return
     digest = sha256_of(path)
-    if sha256 is not None and digest != sha256.lower():
+    if digest != sha256.lower():
         raise CheckpointError(
             f"{path} has the SHA-256 {digest} instead of {sha256.lower()}, which {said_by}: it is"
-            f" damaged or another file. Delete it to fetch {remote.url} again; if the publisher has"
+            f" damaged or another file. {delete} to fetch {remote.url} again; if the publisher has"
             " changed the file, give the new `sha256`."
         )
-    return digest
 
 
 @contextmanager

@@ -21,7 +21,9 @@ from vjepa_gym.learning.training_config import TrainingConfig
 
 LOSS = "loss"
 GRADIENT = "gradient_norm"
-"""The metric that tells the length of the gradient, over all that is trained."""
+"""The metric that tells the length of the gradient, over all that is trained, before clipping."""
+DECAYED = 0
+"""Which group of the optimiser's parameters has weight decay."""
 
 
 @dataclass(frozen=True)
@@ -93,35 +95,47 @@ class Learner:
             if parameter.requires_grad
         }
         self.optimiser = self._optimiser()
+        self._length = 0.0
 
-    def learn(self, step: int, loaded: Iterator[Batch]) -> dict[str, float]:
-        """Take a step with the next `accumulate` batches; return means over the whole batch.
+    def compute(self, step: int, loaded: Iterator[Batch]) -> dict[str, float]:
+        """Compute the gradient of the next `accumulate` batches; return means over the whole batch.
+
+        The weights stay as they are until `step`.
 
         Raises:
-            TrainingError: The loss or the gradient is not finite; the weights are as before. All
-                processes raise it, with the same message.
+            TrainingError: The loss or the gradient is not finite. All processes raise it, with the
+                same message.
         """
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._config.rate_at(step / self._config.steps)
         self.optimiser.zero_grad()
         left = self._config.accumulate - 1
         with _fast_products(self.device):
             batch = next(loaded)
-            names, numbers = self._compute(batch.tensors, last=not left)
+            names, numbers = self._add_gradient(batch.tensors, last=not left)
             told = [numbers]
             while left:
                 left -= 1
-                told.append(self._compute(next(loaded).tensors, last=not left)[1])
+                told.append(self._add_gradient(next(loaded).tensors, last=not left)[1])
         table = self._world.gather(torch.stack(told)).flatten(0, 1).cpu()
         for part, loss in zip(batch.parts, table[:, 0].tolist(), strict=True):
             check_finite(LOSS, loss, step, partial(self._task.describe, batch.plan, part))
         length = self._gradient_norm()
         whole = slice(0, batch.plan.size)
         check_finite("gradient", length, step, partial(self._task.describe, batch.plan, whole))
-        self.optimiser.step()
+        self._length = length
         return dict(zip(names, table.mean(0).tolist(), strict=True)) | {GRADIENT: length}
 
-    def _compute(
+    def step(self, step: int) -> None:
+        """Take a step of the optimiser with the gradient that was computed."""
+        done, longest = step / self._config.steps, self._config.clip_gradients
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._config.rate_at(done)
+        self.optimiser.param_groups[DECAYED]["weight_decay"] = self._config.weight_decay_at(done)
+        if longest is not None and self._length > longest:
+            for gradient in self._gradients():
+                gradient.mul_(longest / self._length)
+        self.optimiser.step()
+
+    def _add_gradient(
         self, tensors: dict[str, Any], *, last: bool
     ) -> tuple[list[str], Float[Tensor, " metrics"]]:
         """Add the gradient of a part; return the names of its metrics, and their values."""
@@ -142,11 +156,14 @@ class Learner:
         return nullcontext()
 
     def _gradient_norm(self) -> float:
-        gradients = [x.grad for x in self.parameters.values() if x.grad is not None]
+        gradients = self._gradients()
         if not gradients:
             return 0.0
         norm = nn.utils.get_total_norm(gradients)
         return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+
+    def _gradients(self) -> list[Tensor]:
+        return [x.grad for x in self.parameters.values() if x.grad is not None]
 
     def _optimiser(self) -> torch.optim.AdamW:
         decayed = [x for x in self.parameters.values() if x.ndim > 1]

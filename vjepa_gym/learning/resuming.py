@@ -16,7 +16,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from vjepa_gym.errors import CheckpointError, TrainingError
 from vjepa_gym.learning.checkpoints import replacing
 from vjepa_gym.learning.distributed import World
-from vjepa_gym.learning.settings import changes
+from vjepa_gym.learning.settings import changes, identity_changes, nothing_left
 from vjepa_gym.learning.tensor_files import (
     ModuleWeights,
     TensorFile,
@@ -102,20 +102,24 @@ class RunState:
             settings: Of the run, as JSON values; what differs from the checkpoint's is logged.
 
         Raises:
-            CheckpointError: The checkpoint is of another model, or the folder cannot be written to.
+            CheckpointError: The checkpoint is of another model, or its `identity` is not that of
+                these settings, or the folder cannot be written to.
         """
         file, problem, step = None, "", 0
         if self._world.is_first:
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._sweep()
-                file = self._newest()
+                file = self._newest(settings)
             except (CheckpointError, OSError) as error:
                 problem = str(error)
         if file is not None:
             step = int(file.words["step"])
-            for line in changes(json.loads(file.words["settings"]), settings):
+            before = json.loads(file.words["settings"])
+            for line in changes(before, settings):
                 logger.warning("%s", line)
+            if line := nothing_left(step, before, settings, self._folder):
+                logger.info("%s", line)
         kept = sorted(file.names) if file is not None else []
         known = json.loads(self._world.tell(json.dumps([problem, step, kept])))
         if known[0]:
@@ -158,7 +162,7 @@ class RunState:
             tensor = tensors[name]
             yield tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
-    def _newest(self) -> TensorFile | None:
+    def _newest(self, settings: Mapping[str, object]) -> TensorFile | None:
         for path in reversed(self._checkpoints()):
             try:
                 file = TensorFile(path)
@@ -166,6 +170,7 @@ class RunState:
                 logger.warning("Passing over a checkpoint: %s", error)
                 continue
             self._check(path, file)
+            self._check_identity(json.loads(file.words["settings"]), settings)
             logger.info("Resuming from %s, after step %s.", path, file.words["step"])
             return file
         logger.info("Nothing to resume in %s: starting from the first step.", self._folder)
@@ -191,6 +196,15 @@ class RunState:
             raise CheckpointError(
                 f"{path} is of another model; start in a new folder, or with the sizes that it was"
                 " made with.\n  " + "\n  ".join(sorted(problems))
+            )
+
+    def _check_identity(self, before: Mapping[str, object], now: Mapping[str, object]) -> None:
+        if differences := identity_changes(before, now):
+            raise CheckpointError(
+                f"{self._folder} holds a training that this does not go on with, though the sizes"
+                " agree (was -> is):\n  " + "\n  ".join(differences) + "\nTake a new folder"
+                " (job.folder), and job.initial to start from a model that is trained; or ask for"
+                " what it was."
             )
 
     def _read(self, file: TensorFile | None, names: frozenset[str]) -> None:

@@ -1,5 +1,6 @@
 """How a model is trained, whatever it is."""
 
+import math
 from dataclasses import dataclass
 
 from vjepa_gym.learning.sharding import Sharding
@@ -27,6 +28,10 @@ class TrainingConfig:
     """Part of the steps, at the end, in which it falls."""
     weight_decay: float = 0.04
     """AdamW's; biases and norms are spared."""
+    final_weight_decay: float | None = None
+    """What it is at the last step, along half a cosine; `weight_decay` all along if None."""
+    clip_gradients: float | None = None
+    """Largest norm of the gradient, which is scaled down to it; of any length if None."""
     checkpoint_every: int = 250
     """Steps between checkpoints; a kill loses at most these."""
     keep_checkpoints: int = 2
@@ -54,6 +59,13 @@ class TrainingConfig:
         for name in (*positive, "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.final_weight_decay is not None and not self.final_weight_decay >= 0:
+            raise ValueError(f"final_weight_decay must be 0 or more, got {self.final_weight_decay}")
+        if self.clip_gradients is not None and not self.clip_gradients > 0:
+            raise ValueError(
+                f"clip_gradients must be positive, got {self.clip_gradients}; leave it out, and"
+                " gradients are of any length"
+            )
         if self.prefetch < 0:
             raise ValueError(f"prefetch must be 0 or more, got {self.prefetch}")
         if self.warmup < 0 or self.decay < 0 or self.warmup + self.decay > 1:
@@ -71,3 +83,10 @@ class TrainingConfig:
         else:
             part = 1.0
         return self.learning_rate * part
+
+    def weight_decay_at(self, done: float) -> float:
+        """Return the weight decay when a part `done` of the steps, in [0, 1], is over."""
+        if self.final_weight_decay is None:
+            return self.weight_decay
+        left = 0.5 * (1 + math.cos(math.pi * done))
+        return self.final_weight_decay + (self.weight_decay - self.final_weight_decay) * left

@@ -1,37 +1,35 @@
-"""V-JEPA 2 in the format of Hugging Face's `transformers`: read and written, number for number.
-
-There, queries, keys and values have a matrix each, and the mask tokens are one tensor.
-"""
+"""V-JEPA 2 in the format of Hugging Face's `transformers`: read and written, number for number."""
 
 import json
-import re
+import logging
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from vjepa_gym.errors import CheckpointError
 from vjepa_gym.learning.checkpoints import (
     CONFIG_FILE,
     WEIGHTS_FILE,
-    Weights,
     read_json,
     read_tensors,
     write_json,
     write_tensors,
 )
+from vjepa_gym.learning.precision import Frozen
 from vjepa_gym.world_models.encoder import EncoderConfig
+from vjepa_gym.world_models.hugging_face_names import from_hugging_face, to_hugging_face
 from vjepa_gym.world_models.predictor import PredictorConfig
-from vjepa_gym.world_models.preprocessing import Framing, PreprocessingConfig
+from vjepa_gym.world_models.preprocessing import INNER, Framing, PreprocessingConfig
 from vjepa_gym.world_models.presets import ACPredictorConfig, ModelConfig
 from vjepa_gym.world_models.vjepa2 import VJEPA2, assemble
+
+logger = logging.getLogger(__name__)
 
 INDEX_FILE = "model.safetensors.index.json"
 PROCESSOR_FILES = ("video_preprocessor_config.json", "preprocessor_config.json")
 FILES = (CONFIG_FILE, "model*.safetensors", INDEX_FILE, *PROCESSOR_FILES)
 """What is needed of a repository; others hold the same weights in other formats."""
-QKV = ("query", "key", "value")
 FIXED = {"hidden_act": "gelu", "layer_norm_eps": 1e-6, "qkv_bias": True, "in_chans": 3}
 """Settings that every released model has, and that ours always has."""
 DEFAULTS: dict[str, Any] = {
@@ -49,20 +47,8 @@ DEFAULTS: dict[str, Any] = {
     "pred_num_mask_tokens": 10,
 }
 """Sizes that are meant where a configuration says nothing."""
-HEADS = ("pooler.", "classifier.")
-"""What classifiers have beside the encoder, which stands under `vjepa2.` there; left out."""
-NAMES = (
-    (r"^encoder\.embeddings\.patch_embeddings\.", "encoder.patch_embed."),
-    (r"^encoder\.layer\.", "encoder.blocks."),
-    (r"^encoder\.layernorm\.", "encoder.norm."),
-    (r"^predictor\.embeddings\.predictor_embeddings\.", "predictor.predictor_embed."),
-    (r"^predictor\.layer\.", "predictor.predictor_blocks."),
-    (r"^predictor\.layernorm\.", "predictor.predictor_norm."),
-    (r"^predictor\.proj\.", "predictor.predictor_proj."),
-    (r"\.attention\.", ".attn."),
-)
-"""Their names and ours; the rest is the same."""
-MASK_TOKENS = "predictor.embeddings.mask_tokens"
+OURS = "vjepa_gym"
+"""The field of their configuration that holds what they have no field for, and do not look at."""
 
 
 def is_hugging_face(folder: Path) -> bool:
@@ -86,12 +72,61 @@ def load_hugging_face(folder: Path) -> VJEPA2:
     return assemble(_read_config(folder), weights, source=source)
 
 
-def save_hugging_face(model: VJEPA2, folder: Path) -> None:
-    """Write a folder that `transformers.VJEPA2Model.from_pretrained` reads.
+def save_hugging_face(model: Frozen, folder: str | Path) -> None:
+    """Write a folder that `transformers.VJEPA2Model.from_pretrained` reads, and `load` does.
+
+    The file of the video processor has the size, the mean and the deviation. That processor frames
+    as `Framing.inner` does; another framing is kept for `load`, and a warning says so.
+
+    Args:
+        model: A `VJEPA2`.
+        folder: Made if need be.
 
     Raises:
-        ValueError: The model has what `transformers` has no place for, or no masked predictor.
+        ValueError: The model is a world model, has what `transformers` has no place for, or no
+            masked predictor.
+        CheckpointError: Its weights were rounded by `lower`.
     """
+    if not isinstance(model, VJEPA2):
+        raise ValueError(
+            f"a {type(model).__name__} cannot be written for transformers, which has no"
+            " action-conditioned predictor; give the VJEPA2 whose encoder it has, with the masked"
+            " predictor that it was pretrained with"
+        )
+    model.check_whole()
+    config, folder = _their_config(model), Path(folder)
+    framing = model.config.preprocessing.framing
+    if framing is not Framing.inner:
+        logger.warning(
+            "The video processor of transformers leaves out the rim of the picture, and this model"
+            " (framing %s) does not: give it pixels as `model.preprocessing` makes them. `load` of"
+            " this package frames as before.",
+            framing.name,
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / CONFIG_FILE, config)
+    write_json(folder / PROCESSOR_FILES[0], _their_processor(model.config))
+    write_tensors(folder / WEIGHTS_FILE, to_hugging_face(model.state_dict()), {"format": "pt"})
+
+
+def _their_processor(config: ModelConfig) -> dict[str, Any]:
+    side = config.encoder.image_size
+    return {
+        "video_processor_type": "VJEPA2VideoProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": int(side * INNER)},
+        "resample": 2,  # Bilinear.
+        "do_center_crop": True,
+        "crop_size": {"height": side, "width": side},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": config.preprocessing.mean,
+        "image_std": config.preprocessing.std,
+    }
+
+
+def _their_config(model: VJEPA2) -> dict[str, Any]:
     encoder, predictor = model.config.encoder, model.config.predictor
     plain = EncoderConfig(
         image_size=encoder.image_size,
@@ -103,12 +138,20 @@ def save_hugging_face(model: VJEPA2, folder: Path) -> None:
         mlp_ratio=encoder.mlp_ratio,
         frames=encoder.frames,
     )
-    if encoder != plain or predictor.levels > 1 or model.predictor is None:
+    plain_predictor = PredictorConfig(
+        width=predictor.width,
+        depth=predictor.depth,
+        heads=predictor.heads,
+        mlp_ratio=predictor.mlp_ratio,
+        mask_tokens=predictor.mask_tokens,
+        base_grid=predictor.base_grid,
+    )
+    if encoder != plain or predictor != plain_predictor or model.predictor is None:
         raise ValueError(
             "only a V-JEPA 2 (patch stem, released rope, one level) with its masked predictor can"
             " be written for transformers"
         )
-    config = {
+    return {
         "model_type": "vjepa2",
         "architectures": ["VJEPA2Model"],
         "dtype": "float32",
@@ -125,67 +168,8 @@ def save_hugging_face(model: VJEPA2, folder: Path) -> None:
         "pred_num_attention_heads": predictor.heads,
         "pred_mlp_ratio": predictor.mlp_ratio,
         "pred_num_mask_tokens": predictor.mask_tokens,
+        OURS: {"framing": model.config.preprocessing.framing.name, "frames": encoder.frames},
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / CONFIG_FILE, config)
-    tensors = to_hugging_face(model.state_dict())
-    write_tensors(folder / WEIGHTS_FILE, tensors, {"format": "pt"})
-
-
-def from_hugging_face(weights: Weights) -> dict[str, Tensor]:
-    """Return weights under our names; what has no counterpart keeps its name."""
-    plain = {key.removeprefix("vjepa2."): x for key, x in weights.items()}
-    ours: dict[str, Tensor] = {}
-    for key, x in plain.items():
-        if key.startswith(HEADS):
-            continue
-        start, separator, end = key.rpartition("attention.query.")
-        parts = [plain.get(f"{start}attention.{one}.{end}") for one in QKV]
-        if separator and all(part is not None for part in parts):
-            ours[_renamed(f"{start}attention.qkv.{end}")] = torch.cat(parts)  # pyright: ignore
-        elif key == MASK_TOKENS:
-            ours.update({f"predictor.mask_tokens.{i}": token for i, token in enumerate(x)})
-        elif not _is_joined(key, plain):
-            ours[_renamed(key)] = x
-    return ours
-
-
-def to_hugging_face(weights: Weights) -> dict[str, Tensor]:
-    """Return weights under the names of `transformers`."""
-    theirs: dict[str, Tensor] = {}
-    tokens = [key for key in weights if key.startswith("predictor.mask_tokens.")]
-    if tokens:
-        ordered = sorted(tokens, key=lambda key: int(key.rpartition(".")[2]))
-        theirs[MASK_TOKENS] = torch.stack([weights[key] for key in ordered])
-    for key, x in weights.items():
-        if key in tokens:
-            continue
-        name = _original(key)
-        if ".attention.qkv." in name:
-            for one, part in zip(QKV, x.chunk(3), strict=True):
-                theirs[name.replace(".qkv.", f".{one}.")] = part
-        else:
-            theirs[name] = x
-    return theirs
-
-
-def _is_joined(key: str, weights: Weights) -> bool:
-    """Return whether a key or value matrix was joined to its query."""
-    found = re.fullmatch(r"(.*attention\.)(key|value)(\..*)", key)
-    return found is not None and all(f"{found[1]}{one}{found[3]}" in weights for one in QKV)
-
-
-def _renamed(key: str) -> str:
-    for theirs, ours in NAMES:
-        key = re.sub(theirs, ours, key)
-    return key
-
-
-def _original(key: str) -> str:
-    for theirs, ours in NAMES:
-        plain = theirs.replace("\\", "").removeprefix("^")
-        key = key.replace(ours, plain) if ours == ".attn." or key.startswith(ours) else key
-    return key
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:
@@ -217,18 +201,32 @@ def _read_config(folder: Path) -> ModelConfig:
             f" loaded is a 'vjepa2' with {json.dumps(FIXED)}."
         )
     try:
-        return _config({**DEFAULTS, **values}, _processor(folder))
+        return _config({**DEFAULTS, **values}, _processor(folder, _framing(values)))
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{source}: {error}.") from error
 
 
-def _processor(folder: Path) -> PreprocessingConfig:
+def _ours(values: dict[str, Any]) -> dict[str, Any]:
+    kept = values.get(OURS, {})
+    if not isinstance(kept, dict):
+        raise ValueError(f"{OURS} holds framing and frames, got {kept!r}")
+    return kept
+
+
+def _framing(values: dict[str, Any]) -> Framing:
+    name = _ours(values).get("framing", Framing.inner.name)
+    if name not in Framing.__members__:
+        raise ValueError(f"{name!r} is no framing; it is one of {', '.join(Framing.__members__)}")
+    return Framing[name]
+
+
+def _processor(folder: Path, framing: Framing) -> PreprocessingConfig:
     for file in (folder / name for name in PROCESSOR_FILES):
         values = read_json(file) if file.exists() else None
         if isinstance(values, dict) and {"image_mean", "image_std"} <= values.keys():
             mean, std = ([float(x) for x in values[key]] for key in ("image_mean", "image_std"))
-            return PreprocessingConfig(mean=mean, std=std, framing=Framing.inner)
-    return PreprocessingConfig(framing=Framing.inner)
+            return PreprocessingConfig(mean=mean, std=std, framing=framing)
+    return PreprocessingConfig(framing=framing)
 
 
 def _config(values: dict[str, Any], preprocessing: PreprocessingConfig) -> ModelConfig:
@@ -240,6 +238,7 @@ def _config(values: dict[str, Any], preprocessing: PreprocessingConfig) -> Model
         depth=values["num_hidden_layers"],
         heads=values["num_attention_heads"],
         mlp_ratio=float(values["mlp_ratio"]),
+        frames=_ours(values).get("frames", EncoderConfig.frames),
     )
     predictor = PredictorConfig(
         width=values["pred_hidden_size"],

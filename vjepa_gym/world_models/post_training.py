@@ -1,5 +1,6 @@
 """Post-training of the action-conditioned predictor on a frozen encoder (arXiv 2506.09985)."""
 
+from collections.abc import Mapping
 from copy import deepcopy
 from enum import Enum
 from pathlib import Path
@@ -10,9 +11,10 @@ from jaxtyping import Float16
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from vjepa_gym.learning.checkpoints import to_json
+from vjepa_gym.learning.checkpoints import JSON, to_json
 from vjepa_gym.learning.distributed import current_world
 from vjepa_gym.learning.precision import choose_precision
+from vjepa_gym.learning.settings import DATA
 from vjepa_gym.learning.training import OnStep, fit
 from vjepa_gym.types import Frames
 from vjepa_gym.world_models.ac_predictor import ACPredictor
@@ -20,6 +22,7 @@ from vjepa_gym.world_models.latents import OnProgress, cached_latents
 from vjepa_gym.world_models.post_training_config import POST_TRAINING, PostTrainingConfig
 from vjepa_gym.world_models.post_training_task import PostTraining
 from vjepa_gym.world_models.presets import ModelConfig
+from vjepa_gym.world_models.run_facts import NONE, digest_of, facts_of_frames, model_without
 from vjepa_gym.world_models.starting_model import StartingModel, starting_model
 from vjepa_gym.world_models.vjepa2 import VJEPA2
 from vjepa_gym.world_models.vjepa2_ac import VJEPA2AC
@@ -91,6 +94,7 @@ def train_predictor(
     precision: str = "float32",
     on_step: OnStep | None = None,
     on_encoded: OnProgress | None = None,
+    facts: Mapping[str, JSON] | None = None,
 ) -> VJEPA2AC:
     """Train the predictor of a world model; continue a run that was stopped.
 
@@ -107,6 +111,8 @@ def train_predictor(
             what `training` says, and the world model keeps the encoder as it was.
         on_step: Told of every step.
         on_encoded: Told of the frames that are encoded beforehand.
+        facts: What else the run learns from, in words, such as the episodes that are held out;
+            resumed with others, the log says so.
 
     Returns:
         The world model, frozen.
@@ -115,6 +121,8 @@ def train_predictor(
         ValueError: The clips are too short for the predictor's `context_frames`.
         DatasetError: No episode is long enough for a clip, or the disk too small for the latents.
         TrainingError: The loss is not finite.
+        CheckpointError: `folder` holds the training of another model, or one on top of another
+            encoder.
     """
     world_model = start.world_model
     _check_length(training, world_model.config)
@@ -133,8 +141,35 @@ def train_predictor(
             latents_folder or folder / LATENTS_FOLDER,
             on_encoded,
         )
-    fit(task, training, folder=folder, seed=seed, device=world_model.device, on_step=on_step)
+    known = _facts(frames, start) if current_world().is_first else {}
+    fit(
+        task,
+        training,
+        folder=folder,
+        seed=seed,
+        device=world_model.device,
+        on_step=on_step,
+        facts={**known, **(facts or {})},
+        identity=_identity(world_model, precision),
+    )
     return _frozen(world_model)
+
+
+def _facts(frames: Frames, start: StartingModel) -> dict[str, JSON]:
+    """Return what the run learns from."""
+    initial = digest_of(start.world_model.predictor) if start.trained else NONE
+    return {DATA: facts_of_frames(frames), "initial": initial}
+
+
+def _identity(world_model: VJEPA2AC, precision: str) -> dict[str, JSON]:
+    """Return what the latents come from, and what the predictor makes of them."""
+    return {
+        "model": model_without(world_model.config, "predictor"),
+        "encoder": {
+            "weights": digest_of(world_model.encoder, world_model.preprocessing),
+            "precision": choose_precision(precision, world_model.device),
+        },
+    }
 
 
 def _encoder_in(world_model: VJEPA2AC, precision: str) -> VJEPA2 | VJEPA2AC:

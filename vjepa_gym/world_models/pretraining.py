@@ -5,6 +5,7 @@ V-JEPA 2 (arXiv 2506.09985), V-JEPA 2.1 (arXiv 2603.14482), V-JEPA (arXiv 2404.0
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from jaxtyping import Float64
 
 from vjepa_gym.learning.checkpoints import (
     CONFIG_FILE,
+    JSON,
     from_json,
     load_into,
     load_weights,
@@ -20,12 +22,21 @@ from vjepa_gym.learning.checkpoints import (
     save_model,
     to_json,
 )
+from vjepa_gym.learning.distributed import current_world
+from vjepa_gym.learning.settings import DATA
 from vjepa_gym.learning.training import OnStep, fit
 from vjepa_gym.types import Videos
 from vjepa_gym.world_models.encoder import VisionTransformer
 from vjepa_gym.world_models.presets import ModelConfig
 from vjepa_gym.world_models.pretraining_config import PretrainingConfig
 from vjepa_gym.world_models.pretraining_task import ENCODER, MaskedPretraining
+from vjepa_gym.world_models.run_facts import (
+    NONE,
+    digest_of,
+    facts_of_videos,
+    facts_of_weights,
+    model_without,
+)
 from vjepa_gym.world_models.vjepa2 import VJEPA2
 
 logger = logging.getLogger(__name__)
@@ -44,6 +55,7 @@ def pretrain(
     weights: Float64[np.ndarray, " videos"] | None = None,
     initial: VJEPA2 | None = None,
     skip_bad: bool = False,
+    facts: Mapping[str, JSON] | None = None,
 ) -> VisionTransformer:
     """Pretrain an encoder; continue if `folder` holds a run that was stopped.
 
@@ -61,6 +73,8 @@ def pretrain(
         initial: A model of these sizes to start from.
         skip_bad: Whether to leave out videos that are too short, and to take others in place of
             clips that cannot be read.
+        facts: What else the run learns from, in words, such as the episodes that are held out;
+            resumed with others, the log says so.
 
     Returns:
         The moving average of the encoder.
@@ -68,7 +82,9 @@ def pretrain(
     Raises:
         DatasetError: Videos are too short or cannot be read, and are not to be left out.
         TrainingError: The loss is not finite, or the latents collapsed.
+        CheckpointError: `folder` holds the training of a model of another configuration.
     """
+    started = NONE if initial is None else digest_of(initial)
     task = MaskedPretraining(
         videos,
         model,
@@ -80,10 +96,31 @@ def pretrain(
         initial=initial,
         skip_bad=skip_bad,
     )
-    fit(task, training, folder=folder, seed=seed, device=device, on_step=on_step)
+    known = _facts(videos, images, weights) if current_world().is_first else {}
+    fit(
+        task,
+        training,
+        folder=folder,
+        seed=seed,
+        device=device,
+        on_step=on_step,
+        facts={**known, "initial": started, **(facts or {})},
+        identity={"model": model_without(model, "ac_predictor")},
+    )
     if task.unreadable:
         logger.warning("%d videos could not be read and were replaced.", len(task.unreadable))
     return task.target
+
+
+def _facts(
+    videos: Videos, images: Videos | None, weights: Float64[np.ndarray, " videos"] | None
+) -> dict[str, JSON]:
+    """Return what clips are drawn from, and how often."""
+    return {
+        DATA: facts_of_videos(videos),
+        "images": NONE if images is None else facts_of_videos(images),
+        "weights": facts_of_weights(weights),
+    }
 
 
 def save_encoder(folder: Path, encoder: VisionTransformer, model: ModelConfig) -> None:

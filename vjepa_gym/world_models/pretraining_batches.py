@@ -201,7 +201,7 @@ class ClipGroup:
     def _note(self, name: str, error: DatasetError) -> None:
         """Refuse a clip that cannot be read, or count its video."""
         if not self._skip_bad:
-            raise DatasetError(f"{error} skip_bad=true takes another clip instead.") from error
+            raise DatasetError(f"{error} job.skip_bad=true takes another clip instead.") from error
         if name not in self.unreadable:
             self.unreadable[name] = str(error)
             logger.warning(

@@ -74,7 +74,8 @@ class PretrainingConfig(TrainingConfig):
     schedule: Schedule = Schedule.constant
     """How the learning rate goes after the warm-up."""
     stretch: float = 1.0
-    """Length of the whole cosine over that of the training, which stops before its end."""
+    """Length of the whole cosine, of the learning rate and of the weight decay, over that of the
+    training, which stops before its end."""
     random_crop: bool = False
     """Whether to crop and scale clips at random. It destroys where things are in metres."""
     crop_scale: list[float] = field(default_factory=lambda: [0.3, 1.0])
@@ -151,3 +152,7 @@ class PretrainingConfig(TrainingConfig):
         fallen = (done - self.warmup) / (self.stretch - self.warmup)
         part = 0.5 * (1 + math.cos(math.pi * fallen))
         return self.learning_rate * (self.final_rate + (1 - self.final_rate) * part)
+
+    def weight_decay_at(self, done: float) -> float:
+        """Return the weight decay when a part `done` of the steps, in [0, 1], is over."""
+        return super().weight_decay_at(done / self.stretch)

@@ -127,8 +127,9 @@ def vjepa_21() -> PretrainingConfig:
 def vjepa() -> PretrainingConfig:
     """Return V-JEPA (arXiv 2404.08471): 90 k steps, every fourth frame of a video, a cosine.
 
-    The schedules are 1.25 times as long as the training. Its weight decay rises from 0.04 to 0.4
-    and its gradients are cut at a norm of 10; here the one stays and the others are not cut.
+    The schedules, of the weight decay too, are 1.25 times as long as the training. The public code
+    clips the gradients of encoder and predictor apart, from the end of the warm-up on; here they
+    are clipped together, and always.
     """
     return PretrainingConfig(
         steps=90_000,
@@ -138,6 +139,8 @@ def vjepa() -> PretrainingConfig:
         final_rate=1e-6 / 6.25e-4,
         warmup=12 / 90,
         decay=0.0,
+        final_weight_decay=0.4,
+        clip_gradients=10.0,
         schedule=Schedule.cosine,
         stretch=1.25,
         ema_start=0.998,
@@ -152,10 +155,7 @@ def vjepa() -> PretrainingConfig:
 
 
 def ijepa() -> PretrainingConfig:
-    """Return I-JEPA (arXiv 2301.08243): 300 epochs of ImageNet, one frame, four targets.
-
-    Its weight decay rises from 0.04 to 0.4; here it stays.
-    """
+    """Return I-JEPA (arXiv 2301.08243): 300 epochs of ImageNet, one frame, four targets."""
     return PretrainingConfig(
         steps=187_500,
         batch_size=2048,
@@ -164,6 +164,7 @@ def ijepa() -> PretrainingConfig:
         final_rate=1e-3,
         warmup=40 / 300,
         decay=0.0,
+        final_weight_decay=0.4,
         schedule=Schedule.cosine,
         difference=Difference.smooth_l1,
         ema_start=0.996,

@@ -107,6 +107,7 @@ class MaskedPretraining:
             {} if images is None else {"image": (images, None)}
         )
         stages = (False, True) if training.decay > 0 else (False,)
+        self._told: set[tuple[str, str]] = set()
         self._groups = {
             (kind, cooling): self._group(kind, cooling, source, images is not None, skip_bad)
             for kind, source in sources.items()
@@ -129,7 +130,8 @@ class MaskedPretraining:
             form = video_form(self.encoder, training, cooling=cooling, with_images=with_images)
         shape = ClipShape(frames=form.read, stride=training.stride, fps=training.fps)
         space = ClipSpace(videos, shape, weights=weights, skip_bad=skip_bad)
-        if space.left_out:
+        if space.left_out and (kind, str(shape)) not in self._told:
+            self._told.add((kind, str(shape)))
             logger.warning(
                 "%d of %d videos hold no clip of %s and are left out, such as %s.",
                 len(space.left_out),

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vjepa_gym.errors import CheckpointError
 from vjepa_gym.learning.checkpoints import Weights
+from vjepa_gym.learning.differences import shortened
 from vjepa_gym.learning.downloads import RemoteFile
 from vjepa_gym.world_models.ac_predictor import ACPredictor
 from vjepa_gym.world_models.encoder import VisionTransformer
@@ -104,7 +105,7 @@ def load_released(path: Path, config: ModelConfig | None = None) -> VJEPA2 | VJE
 
     Raises:
         CheckpointError: The file is missing, truncated, holds more than tensors, or is no V-JEPA;
-            or the weights do not fit, in which case every difference is listed.
+            or the weights do not fit, in which case the differences are told.
     """
     checkpoint = _read(path)
     predictor = _cleaned(checkpoint.get("predictor", {}))
@@ -113,8 +114,8 @@ def load_released(path: Path, config: ModelConfig | None = None) -> VJEPA2 | VJE
     found = [name for name in names if isinstance(checkpoint.get(name), Mapping)]
     if not found:
         raise CheckpointError(
-            f"{path} has {', '.join(map(str, checkpoint)) or 'nothing'}; a released V-JEPA has one"
-            f" of {', '.join(AVERAGES)}, and a predictor."
+            f"{path} has {', '.join(shortened(map(str, checkpoint))) or 'nothing'}; a released"
+            f" V-JEPA has one of {', '.join(AVERAGES)}, and a predictor."
         )
     encoder = _cleaned(checkpoint[found[0]])
     config = config or _sizes(path, encoder)
@@ -151,15 +152,19 @@ def _read(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is truncated; fetch it again.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
-    except pickle.UnpicklingError as error:
+    # What torch says is not passed on: it advises to read the file as code.
+    except pickle.UnpicklingError:
         raise CheckpointError(
             f"{path} holds more than tensors and numbers, or is no file of torch.save. It is not"
-            f" read, since that could run code: {str(error).splitlines()[0]}"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+            " read, since that could run code."
+        ) from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}.") from error
+    except (RuntimeError, EOFError, ValueError):
         raise CheckpointError(
-            f"{path} is truncated or no file of torch.save ({error}); fetch it again."
-        ) from error
+            f"{path} is truncated, damaged, or no checkpoint of torch.save (a program of"
+            " TorchScript is none); fetch it again."
+        ) from None
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not a checkpoint.")
     return content

@@ -26,6 +26,7 @@ from vjepa_gym.world_models.base import Context, Imagined, WorldModel
 from vjepa_gym.world_models.encoder import VisionTransformer, encode_frames
 from vjepa_gym.world_models.gates import Gates
 from vjepa_gym.world_models.imagination import imagine
+from vjepa_gym.world_models.pixels import Pixels, checked
 from vjepa_gym.world_models.poses import follow
 from vjepa_gym.world_models.preprocessing import Preprocessing
 from vjepa_gym.world_models.presets import ModelConfig
@@ -63,20 +64,32 @@ class VJEPA2AC(Frozen):
         self.to(predictor.state_mean.device).eval().requires_grad_(False)
 
     @torch.no_grad()
-    def encode(self, images: UInt8[Tensor, "n height width 3"]) -> Float[Tensor, "n tokens dim"]:
-        """Return the latents of single images, cropped and scaled to the model's own size."""
+    def encode(self, images: Pixels) -> Float[Tensor, "n tokens dim"]:
+        """Return the latents of single images, cropped and scaled to the model's own size.
+
+        Args:
+            images: Bytes (uint8) of shape `n height width 3`, a tensor or an array.
+
+        Raises:
+            ValueError: They are something else.
+        """
         found = []
-        for part in images.split(ENCODED_TOGETHER):
+        for part in checked(images, "image").split(ENCODED_TOGETHER):
             pixels = self.preprocessing(part.to(self.device))
             with computing_in(self.precision, self.device):
                 found.append(encode_frames(self.encoder, pixels).to(pixels.dtype))
         return torch.cat(found)
 
     @torch.no_grad()
-    def encode_video(
-        self, frames: UInt8[Tensor, "n time height width 3"]
-    ) -> Float[Tensor, "n tokens dim"]:
-        """Return the features of videos, ordered by time, row, column; see `vjepa2.features`."""
+    def encode_video(self, frames: Pixels) -> Float[Tensor, "n tokens dim"]:
+        """Return the features of videos, ordered by time, row, column; see `vjepa2.features`.
+
+        Args:
+            frames: Bytes (uint8) of shape `n time height width 3`, a tensor or an array.
+
+        Raises:
+            ValueError: They are something else, or no whole number of tubelets.
+        """
         return features(self.encoder, self.preprocessing, frames, self.precision)
 
     def imagine(self, context: Context, actions: Float[Tensor, "n samples horizon 7"]) -> Imagined:
@@ -97,7 +110,7 @@ class VJEPA2AC(Frozen):
             imagined = imagine(self.predictor, recent, actions)
         return replace(imagined, latents=imagined.latents.to(context.latents.dtype))
 
-    def save(self, folder: Path, *, half: bool = False) -> None:
+    def save(self, folder: str | Path, *, half: bool = False) -> None:
         """Write `model.safetensors`, `config.json` and, if there are gates, `gates.json`.
 
         Args:
@@ -110,17 +123,18 @@ class VJEPA2AC(Frozen):
         self.check_whole()
         extra: dict[str, Any] = {"gates": self.gates.to_json()} if self.gates else {}
         save_model(
-            folder, weights=self.state_dict(), config=to_json(self.config), half=half, **extra
+            Path(folder), weights=self.state_dict(), config=to_json(self.config), half=half, **extra
         )
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device | str = "cpu") -> "VJEPA2AC":
+    def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> "VJEPA2AC":
         """Return the world model in `folder`.
 
         Raises:
             CheckpointError: A file is missing or broken, or the weights are not what the
                 configuration says.
         """
+        folder = Path(folder)
         source = folder / CONFIG_FILE
         config = from_json(ModelConfig, read_json(source), source=source)
         measured = folder / GATES_FILE

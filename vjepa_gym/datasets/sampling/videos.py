@@ -15,7 +15,7 @@ from vjepa_gym.datasets.droid.layout import open_folder
 from vjepa_gym.datasets.droid.reading import choose, rows_of
 from vjepa_gym.datasets.video.probing import CHECKS, ProbedVideo, probe_video
 from vjepa_gym.datasets.video.seeking import read_frames_at
-from vjepa_gym.datasets.video.surveying import Progress, ignore, survey
+from vjepa_gym.datasets.video.surveying import Progress, Unfit, ignore, refuse_none, survey
 from vjepa_gym.errors import DatasetError
 from vjepa_gym.types import Frames, Videos
 
@@ -86,6 +86,7 @@ class DroidVideos:
         max_side: int | None = None,
         workers: int | None = None,
         on_progress: Progress = ignore,
+        unfit: Unfit = refuse_none,
     ) -> None:
         """Look into the videos; nothing is decoded unless damaged ones are to be skipped.
 
@@ -98,7 +99,10 @@ class DroidVideos:
             max_side: Frames whose shorter side is longer are scaled down to it as they are decoded
                 [px].
             workers: Threads that look into videos; by default one a core.
-            on_progress: Called with the number of videos looked into, and of all.
+            on_progress: Called with the number of files looked into, and of all: trajectories,
+                then videos.
+            unfit: Returns why a video of so many frames, and so many a second, cannot be used,
+                though it is sound; None if it can.
 
         Raises:
             DatasetError: An episode has no description or none of the cameras, or one cannot be
@@ -108,15 +112,23 @@ class DroidVideos:
         self.root, self.max_side = episodes.root, max_side
         owners, undescribed = _videos_of(episodes, cameras or episodes.cameras, on_defect)
         check = "frames" if on_defect == "skip" else "packets"
-        look = partial(
-            survey, self.root, on_defect=on_defect, workers=workers, on_progress=on_progress
+        look = partial(survey, self.root, on_defect=on_defect, workers=workers)
+        trajectories = sorted(set(owners.values()))
+        total = len(trajectories) + len(owners)
+        clocks = look(
+            trajectories,
+            _clock,
+            kind="trajectories",
+            on_progress=lambda done, _: on_progress(done, total),
         )
-        clocks = look(sorted(set(owners.values())), _clock, kind="trajectories")
+        names = [name for name, owner in owners.items() if owner in clocks.found]
         videos = look(
-            [name for name, owner in owners.items() if owner in clocks.found],
+            names,
             partial(_probe, check=check),
             kind="videos",
             depth=CHECKS.index(check),
+            on_progress=lambda done, _: on_progress(total - len(names) + done, total),
+            unfit=lambda name, found: unfit(found["frames"], clocks.found[owners[name]]["rate"]),
         )
         self.names = list(videos.found)
         self.left_out = {**undescribed, **clocks.left_out, **videos.left_out}

@@ -12,7 +12,7 @@ from vjepa_gym.datasets.video.finding import find_files
 from vjepa_gym.datasets.video.pictures import check_picture, read_picture
 from vjepa_gym.datasets.video.probing import CHECKS, ProbedVideo, probe_video
 from vjepa_gym.datasets.video.seeking import read_frames_at
-from vjepa_gym.datasets.video.surveying import Progress, ignore, survey
+from vjepa_gym.datasets.video.surveying import Progress, Unfit, ignore, refuse_none, survey
 from vjepa_gym.errors import DatasetError, UnknownNameError
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif", ".m4v")
@@ -46,6 +46,7 @@ class VideoFolder:
         max_side: int | None = None,
         workers: int | None = None,
         on_progress: Progress = ignore,
+        unfit: Unfit = refuse_none,
     ) -> None:
         """Find videos, and look into those that are not known yet.
 
@@ -59,6 +60,8 @@ class VideoFolder:
                 [px].
             workers: Threads that look into videos; by default one a core.
             on_progress: Called with the number of videos looked into, and of all.
+            unfit: Returns why a video of so many frames, and so many a second, cannot be used,
+                though it is sound; None if it can.
 
         Raises:
             DatasetError: There is no video, or none that can be used, or one cannot be and that is
@@ -79,6 +82,7 @@ class VideoFolder:
             on_defect=on_defect,
             workers=workers,
             on_progress=on_progress,
+            unfit=lambda _, found: unfit(found["frames"], found["rate"]),
         )
         self.names, self.left_out = list(seen.found), dict(seen.left_out)
         self._videos = [ProbedVideo.from_json(found) for found in seen.found.values()]

@@ -16,6 +16,8 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Called with how many files were looked into, and of how many."""
 Examine: TypeAlias = Callable[[Path], Mapping[str, Any]]
 """Returns JSON values that say what a file is, or raises a `DatasetError` that says why not."""
+Unfit: TypeAlias = Callable[[int, float], str | None]
+"""Returns why a video of so many frames, and so many a second, is of no use; None if it is."""
 ON_DEFECT = ("refuse", "skip")
 """What becomes of files that cannot be used: an error, or they are left out."""
 TOLD = 10
@@ -43,6 +45,10 @@ def ignore(done: int, total: int) -> None:
     """Show nothing."""
 
 
+def refuse_none(frames: int, rate: float) -> str | None:
+    """Take every sound video."""
+
+
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -58,6 +64,7 @@ def survey(
     on_defect: str = "refuse",
     workers: int | None = None,
     on_progress: Progress = ignore,
+    unfit: Callable[[str, Mapping[str, Any]], str | None] | None = None,
 ) -> Survey:
     """Return what files below a folder are.
 
@@ -70,6 +77,8 @@ def survey(
         on_defect: `refuse` or `skip` those that cannot be used.
         workers: Threads; by default one a core.
         on_progress: Told how far it is.
+        unfit: Returns why one that is sound is of no use, by its name and what it is; None if it
+            is. That is not remembered.
 
     Raises:
         DatasetError: One cannot be used and that is to be refused; or none can.
@@ -85,15 +94,19 @@ def survey(
         for done, (name, one) in enumerate(zip(names, seen, strict=True), 1):
             if one.is_new and one.stamp is not None:
                 memory.put(name, one.stamp, [depth, one.answer])
-            if "defect" in one.answer:
-                left_out[name] = one.answer["defect"]
+            why = one.answer.get("defect")
+            if why is None and unfit is not None:
+                why = unfit(name, one.answer)
+            if why is not None:
+                left_out[name] = why
             else:
                 found[name], stamps[name] = one.answer, one.stamp
             on_progress(done, len(names))
     if left_out and (on_defect == "refuse" or not found):
         raise DatasetError(_refusal(root, kind, left_out, len(names)))
     if left_out:
-        logger.warning("%s: %d of %d %s are left out.", root, len(left_out), len(names), kind)
+        head = f"{root}: {len(left_out)} of {len(names)} {kind} are left out:"
+        logger.warning("%s", "\n".join([head, *_some_of(left_out)]))
     return Survey(found=found, left_out=left_out, stamps=stamps)
 
 
@@ -126,8 +139,6 @@ def _look(root: Path, examine: Examine, memory: Memory, depth: int, name: str) -
 
 
 def _refusal(root: Path, kind: str, left_out: Mapping[str, str], count: int) -> str:
-    some = [f"  {name}: {why}" for name, why in list(left_out.items())[:TOLD]]
-    more = [f"  and {len(left_out) - TOLD} more"] if len(left_out) > TOLD else []
     all_of_them = len(left_out) == count
     said = (
         "There are no others."
@@ -135,4 +146,9 @@ def _refusal(root: Path, kind: str, left_out: Mapping[str, str], count: int) -> 
         else "Mend them, or job.skip_bad=true leaves them out."
     )
     head = f"{root}: {len(left_out)} of {count} {kind} cannot be used. {said}"
-    return "\n".join([head, *some, *more])
+    return "\n".join([head, *_some_of(left_out)])
+
+
+def _some_of(left_out: Mapping[str, str]) -> list[str]:
+    some = [f"  {name}: {why}" for name, why in list(left_out.items())[:TOLD]]
+    return [*some, *([f"  and {len(left_out) - TOLD} more"] if len(left_out) > TOLD else [])]

@@ -23,7 +23,8 @@ class GatesConfig:
     device: str = "auto"
     """Where to compute, as torch calls it; `auto` is a CUDA device if there is one."""
     gates: GateConfig = field(default_factory=GateConfig)
-    """How much is measured."""
+    """How much is measured. Gates that are not passed are said to be so, and the exit status is 0
+    all the same: it says that they were measured."""
 
 
 def run_gates(config: GatesConfig) -> Gates:

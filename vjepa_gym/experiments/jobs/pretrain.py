@@ -6,12 +6,16 @@ from pathlib import Path
 from vjepa_gym.datasets.sampling.videos import JoinedVideos
 from vjepa_gym.experiments.frames import open_videos
 from vjepa_gym.experiments.seeing.settings import WatchConfig
+from vjepa_gym.experiments.usage import checking
+from vjepa_gym.experiments.writable import check_writable
 from vjepa_gym.learning.devices import choose_device
+from vjepa_gym.learning.distributed import current_world
 from vjepa_gym.learning.training import OnStep
 from vjepa_gym.world_models.encoder import VisionTransformer
 from vjepa_gym.world_models.loading import load
 from vjepa_gym.world_models.presets import ModelConfig, tiny
 from vjepa_gym.world_models.pretraining import pretrain
+from vjepa_gym.world_models.pretraining_checks import check_recipe, clip_shapes
 from vjepa_gym.world_models.pretraining_config import PretrainingConfig
 from vjepa_gym.world_models.pretraining_presets import PRETRAINING
 from vjepa_gym.world_models.vjepa2 import VJEPA2
@@ -50,6 +54,14 @@ class PretrainConfig(WatchConfig):
     training: PretrainingConfig = field(default_factory=PRETRAINING["tiny"])
     """How; `job.training=<name>` takes a preset."""
 
+    def __post_init__(self) -> None:
+        count = 1 + len(self.also)
+        if self.weights and (len(self.weights) != count or not min(self.weights) > 0):
+            raise ValueError(
+                "job.weights must be positive numbers, one for job.data and one for each of"
+                f" job.also, {count} in all; got {list(self.weights)}"
+            )
+
 
 def run_pretrain(config: PretrainConfig, on_step: OnStep | None = None) -> VisionTransformer:
     """Train the encoder and return it; `folder` holds it as well, and the predictor.
@@ -58,10 +70,16 @@ def run_pretrain(config: PretrainConfig, on_step: OnStep | None = None) -> Visio
         DatasetError: There are no such data, or bad ones that are not to be left out.
         CheckpointError: There is no such model to start from.
         TrainingError: The loss is not finite, or the latents collapsed.
-        ValueError: The recipe does not fit the model.
+        UsageError: The recipe does not fit the model, or nothing can be written to `folder`; no
+            data were read.
     """
+    device = choose_device(config.device)
+    if current_world().is_first:
+        check_writable("job.folder", Path(config.folder))
     initial = _initial(config.initial) if config.initial else None
     model = config.model if initial is None else initial.config
+    with checking():
+        check_recipe(model, config.training, with_images=bool(config.images))
     size = max(model.encoder.image_size, config.training.cooldown_image_size or 0)
     videos = open_videos(
         [config.data, *config.also],
@@ -69,6 +87,7 @@ def run_pretrain(config: PretrainConfig, on_step: OnStep | None = None) -> Visio
         held_out=config.held_out,
         skip_bad=config.skip_bad,
         weights=config.weights or None,
+        clips=clip_shapes(config.training),
     )
     images = None
     if config.images:
@@ -79,12 +98,13 @@ def run_pretrain(config: PretrainConfig, on_step: OnStep | None = None) -> Visio
         config.training,
         folder=Path(config.folder),
         seed=config.seed,
-        device=choose_device(config.device),
+        device=device,
         on_step=on_step,
         images=images,
         weights=videos.weights if isinstance(videos, JoinedVideos) else None,
         initial=initial,
         skip_bad=config.skip_bad,
+        facts={"held_out": config.held_out},
     )
 
 

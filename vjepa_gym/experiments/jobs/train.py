@@ -6,12 +6,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from vjepa_gym.errors import DatasetError
 from vjepa_gym.experiments.frames import open_split
 from vjepa_gym.experiments.progress import progress
 from vjepa_gym.experiments.seeing.settings import WatchConfig
+from vjepa_gym.experiments.usage import UsageError, checking
+from vjepa_gym.experiments.writable import check_writable
 from vjepa_gym.learning.devices import choose_device
 from vjepa_gym.learning.distributed import current_world
+from vjepa_gym.learning.precision import choose_precision
 from vjepa_gym.learning.training import OnStep
 from vjepa_gym.types import Frames
 from vjepa_gym.world_models.gates import GateConfig, measure_gates
@@ -91,18 +96,24 @@ def run_train(config: TrainConfig, on_step: OnStep | None = None) -> VJEPA2AC:
     Raises:
         CheckpointError: There is no such encoder or initial model, it is of other sizes, or its
             training was not finished.
+        UsageError: The recipe does not fit the model, or nothing can be written to `folder`; no
+            data were read.
         UnknownNameError: No model has such a name.
         DatasetError: There are no such data, or too little room for their latents.
         TrainingError: The loss is not finite.
     """
+    device = choose_device(config.device)
+    if current_world().is_first:
+        check_writable("job.folder", Path(config.folder))
     start = starting_model(
         config.encoder or None,
         config.model,
         initial=config.initial or None,
         seed=config.seed,
-        device=choose_device(config.device),
+        device=device,
         unfinished=config.unfinished,
     )
+    _check(config, start.world_model.config, device)
     frames, held_out = open_split(
         config.data,
         size=start.world_model.config.encoder.image_size,
@@ -122,11 +133,30 @@ def run_train(config: TrainConfig, on_step: OnStep | None = None) -> VJEPA2AC:
             precision=config.precision,
             on_step=on_step,
             on_encoded=on_encoded,
+            facts={"held_out": config.held_out},
         )
     if current_world().is_first:
         _judge(model, frames, held_out, config)
         model.save(Path(config.folder), half=config.half)
     return model
+
+
+def _check(config: TrainConfig, model: ModelConfig, device: torch.device) -> None:
+    """Raise before data are read if the training would refuse this model, or this precision."""
+    with checking():
+        choose_precision(config.precision, device)
+    context = model.ac_predictor.context_frames
+    if config.training.frames <= context:
+        raise UsageError(
+            f"clips of {config.training.frames} frames do not train a predictor to look back on"
+            f" {context}; set job.training.frames={context + 1} or more, or give sizes with a"
+            " smaller context_frames"
+        )
+    if model.ac_predictor.use_extrinsics:
+        raise UsageError(
+            "the predictor takes the camera's extrinsics, and there are none beside the frames that"
+            " it is trained on; take one with use_extrinsics=false"
+        )
 
 
 def _judge(model: VJEPA2AC, frames: Frames, held_out: Frames, config: TrainConfig) -> None:
