@@ -159,18 +159,6 @@ def test_with_a_memory_a_prefix_is_computed_once(generator: torch.Generator) -> 
     torch.testing.assert_close(torch.cat([first, rest], 1), whole)
 
 
-def test_a_memory_can_be_shared_by_many_samples() -> None:
-    memory = Memory()
-    assert memory.repeat(3).keys is None
-    keys = torch.arange(2.0).view(2, 1, 1, 1)
-    memory.append(keys, keys + 10)
-    many = memory.repeat(3)
-    assert many.keys is not None
-    assert many.values is not None
-    assert many.keys.flatten().tolist() == [0, 0, 0, 1, 1, 1]
-    assert many.values.flatten().tolist() == [10, 10, 10, 11, 11, 11]
-
-
 @pytest.fixture
 def stack(generator: torch.Generator) -> nn.ModuleList:
     blocks = nn.ModuleList(Block(24, 2) for _ in range(3))

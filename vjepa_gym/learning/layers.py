@@ -119,14 +119,6 @@ class Memory:
         self.keys, self.values = keys, values
         return keys, values
 
-    def repeat(self, times: int) -> "Memory":
-        """Return a memory whose batch has each entry `times` times in a row."""
-        if self.keys is None or self.values is None:
-            return Memory()
-        return Memory(
-            self.keys.repeat_interleave(times, 0), self.values.repeat_interleave(times, 0)
-        )
-
 
 class Attention(nn.Module):
     """Multi-head self-attention over tokens that know where they are."""

@@ -125,7 +125,7 @@ def train_predictor(
             encoder.
     """
     world_model = start.world_model
-    _check_length(training, world_model.config)
+    check_length(training, world_model.config)
     online = latents is Latents.online
     task = PostTraining(
         frames,
@@ -196,13 +196,14 @@ def _all_latents(
     )
 
 
-def _check_length(training: PostTrainingConfig, model: ModelConfig) -> None:
+def check_length(training: PostTrainingConfig, model: ModelConfig) -> None:
+    """Raise `ValueError` if clips are too short for what the predictor looks back on."""
     context = model.ac_predictor.context_frames
     if training.frames <= context:
         raise ValueError(
             f"clips of {training.frames} frames do not train a predictor to look back on"
-            f" {context}; set frames={context + 1} or more, or give sizes with a smaller"
-            " context_frames"
+            f" {context}; set job.training.frames={context + 1} or more, or give sizes with a"
+            " smaller context_frames"
         )
 
 

@@ -21,7 +21,7 @@ from vjepa_gym.learning.training import OnStep
 from vjepa_gym.types import Frames
 from vjepa_gym.world_models.gates import GateConfig, measure_gates
 from vjepa_gym.world_models.latents import OnProgress
-from vjepa_gym.world_models.post_training import Latents, train_predictor
+from vjepa_gym.world_models.post_training import Latents, check_length, train_predictor
 from vjepa_gym.world_models.post_training_config import POST_TRAINING, PostTrainingConfig
 from vjepa_gym.world_models.presets import ModelConfig
 from vjepa_gym.world_models.starting_model import starting_model
@@ -145,13 +145,7 @@ def _check(config: TrainConfig, model: ModelConfig, device: torch.device) -> Non
     """Raise before data are read if the training would refuse this model, or this precision."""
     with checking():
         choose_precision(config.precision, device)
-    context = model.ac_predictor.context_frames
-    if config.training.frames <= context:
-        raise UsageError(
-            f"clips of {config.training.frames} frames do not train a predictor to look back on"
-            f" {context}; set job.training.frames={context + 1} or more, or give sizes with a"
-            " smaller context_frames"
-        )
+        check_length(config.training, model)
     if model.ac_predictor.use_extrinsics:
         raise UsageError(
             "the predictor takes the camera's extrinsics, and there are none beside the frames that"
