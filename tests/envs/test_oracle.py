@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 
+from vjepa_gym.agents.action_space import Gripper
 from vjepa_gym.agents.cem import CEM, CEMConfig
 from vjepa_gym.agents.planning import PlanningAgent
 from vjepa_gym.envs import REACH
@@ -61,10 +62,11 @@ def test_planning_with_it_arrives_where_the_energy_is_least(env):
     observation, info = env.reset(seed=1)
     place = torch.from_numpy(info["goal"]["poses"][0, :3])
 
-    def from_the_goal(imagined, goal):
+    def from_the_goal(imagined, target):
         return (imagined.poses[:, :, -1, :3] - place).norm(dim=-1)
 
-    search = CEMConfig(num_samples=16, num_iterations=2, num_elites=3, plan_gripper=False)
+    from_the_goal.needs_poses = False
+    search = CEMConfig(num_samples=16, num_iterations=2, num_elites=3, gripper=Gripper.still)
     agent = PlanningAgent(OracleDynamics([env], Pixels()), CEM(search), from_the_goal)
     agent.reset(Goal(images=info["goal"]["images"][None], steps=(10,)))
     start = info["distance"]

@@ -1,28 +1,31 @@
 """The agent of V-JEPA 2-AC: imagine, compare with the goal image, move a little, look again."""
 
-from typing import ClassVar
-
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 
 from vjepa_gym import kinematics
-from vjepa_gym.agents.base import Energy, Plan, Planner, current_view
+from vjepa_gym.agents.base import Energy, HighLevel, Plan, Planner, Proposer, Target
+from vjepa_gym.agents.goals import check_fits, check_goal, check_seen
+from vjepa_gym.agents.switching import Switching, Views
+from vjepa_gym.errors import PlanningError
 from vjepa_gym.types import Goal, Observation
-from vjepa_gym.world_models.base import Context, WorldModel
+from vjepa_gym.world_models.base import Context, Imagined, WorldModel
 
 
 class PlanningAgent:
     """Moves so that the predicted view comes to look like the goal (arXiv 2506.09985, section 3.2).
 
-    It drives `n` robots at once and is shown images only: it never asks for the goal's poses.
+    It drives `n` robots at once and is shown images only, unless its energy asks for poses.
 
     Attributes:
-        plan: What was planned last, with the trace of the search.
+        plan: What was planned last, with the trace of the search; None if that failed.
+        target: What was planned for last.
+        energy_now: How far from the target each robot was when it planned [n].
+        current: Which of the goal's views that was on the way to [n].
+        privileged: Whether the energy needs the goal's poses.
     """
-
-    privileged: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -31,6 +34,11 @@ class PlanningAgent:
         energy: Energy,
         *,
         max_context: int = 1,
+        proposer: Proposer | None = None,
+        num_proposals: int = 0,
+        switching: Switching = Switching(),  # noqa: B008 - it is frozen
+        high_level: HighLevel | None = None,
+        seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
         """Put the agent together.
@@ -40,84 +48,126 @@ class PlanningAgent:
             planner: Finds the actions of least energy.
             energy: Compares what is imagined with the goal.
             max_context: Most views the world model is given; V-JEPA 2 plans from one.
+            proposer: Guesses at actions; its guesses are among the planner's first samples.
+            num_proposals: How many of its guesses.
+            switching: When a robot goes on to the next of the goal's views.
+            high_level: Puts intermediate goals before far ones.
+            seed: Of the proposer's guesses.
             device: Where the world model lives.
+
+        Raises:
+            ValueError: A number is impossible, there is nobody to propose, or intermediate goals,
+                which have no poses, meet an energy that needs them.
         """
-        if max_context < 1:
-            raise ValueError(f"max_context must be at least 1, got {max_context}")
+        if max_context < 1 or num_proposals < 0:
+            raise ValueError(
+                "max_context must be at least 1 and num_proposals not negative, got "
+                f"{max_context} and {num_proposals}"
+            )
+        if num_proposals and proposer is None:
+            raise ValueError(f"{num_proposals} proposals need a proposer")
+        self.privileged: bool = energy.needs_poses
+        if high_level is not None and self.privileged:
+            raise ValueError("intermediate goals have no poses, and the energy needs them")
         self.plan: Plan | None = None
+        self.target: Target | None = None
+        self.energy_now: Float64[np.ndarray, " n"] = np.zeros(0)
         self._world_model = world_model
         self._planner = planner
         self._energy = energy
         self._max_context = max_context
+        self._proposer = proposer
+        self._num_proposals = num_proposals
+        self._switching = switching
+        self._high_level = high_level
+        self._seed = seed
         self._device = torch.device(device)
-        self._goals = torch.zeros(0)
-        self._steps: tuple[int, ...] = ()
-        self._begin_all(0)
+        self._generator = torch.Generator(self._device)
+        self._goal: Goal | None = None
 
-    @torch.inference_mode()
+    @property
+    def current(self) -> Int64[np.ndarray, " n"]:
+        """Which of the goal's views each robot is to make true."""
+        return self._views.current.copy()
+
+    @torch.no_grad()
     def reset(self, goal: Goal, which: Bool[np.ndarray, " n"] | None = None) -> None:
         """Begin anew towards `goal`, encoding its views once.
 
         Args:
-            goal: What to bring about; its poses are not looked at.
-            which: The robots that begin anew; all by default, which also restarts the planner's
-                random numbers.
+            goal: What to bring about; its poses are looked at only by an energy that needs them.
+            which: The robots that begin anew; all by default, which also restarts the random
+                numbers of the planner and of who proposes.
 
         Raises:
+            GoalError: There is no view or no robot, or something of the goal is missing.
             ValueError: Only some robots begin anew, and their goal does not fit the others'.
         """
-        n, k = goal.images.shape[:2]
+        check_goal(goal, needs_poses=self.privileged)
         if which is None:
-            self._begin_all(n)
-            self._planner.reset()
-            self._goals = self._encode(goal.images.reshape(n * k, *goal.images.shape[2:]))
-            self._goals = self._goals.unflatten(0, (n, k))
+            self._begin_all(goal)
         else:
-            self._check_fits(goal)
-            self._begin_some(which)
-            if which.any():
-                images = goal.images[which]
-                latents = self._encode(images.reshape(-1, *images.shape[2:]))
-                self._goals[torch.from_numpy(which)] = latents.unflatten(0, (-1, k))
-        self._steps = goal.steps
+            check_fits(goal, self._goal)
+            self._begin_some(goal, which)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def act(self, observation: Observation) -> Float32[np.ndarray, "n 7"]:
-        """Return the first action of the plan that leads most nearly to the current view."""
-        n = len(observation["pose"])
+        """Return the first action of the plan that leads most nearly to the current view.
+
+        Raises:
+            GoalError: What is observed is of another size than the goal's images, or there is no
+                goal yet.
+            PlanningError: An energy is not finite: nothing is returned that an arm could do.
+        """
+        check_seen(observation, self._goal)
+        self.plan = None
         self._remember(observation)
         context = self._context()
-        view = torch.from_numpy(current_view(self._steps, self._elapsed))
-        goal = self._goals[torch.arange(n), view]
+        target = self._aim(context)
 
         def cost(actions: Float[Tensor, "n samples horizon 7"]) -> Float[Tensor, "n samples"]:
-            return self._energy(self._world_model.imagine(context, actions), goal)
+            return self._energy(self._world_model.imagine(context, actions), target)
 
-        self.plan = self._planner.plan(cost, n, previous=self._previous)
-        self._previous = self.plan.actions.clone()
-        self._elapsed += 1
-        return self.plan.actions[:, 0].cpu().numpy().astype(np.float32)
+        plan = self._planner.plan(
+            cost,
+            len(self.energy_now),
+            previous=self._previous,
+            proposals=self._propose(context, target),
+        )
+        if not plan.actions.isfinite().all():
+            raise PlanningError("The planner found actions that are not finite; nothing is done.")
+        self.plan, self._previous = plan, plan.actions.clone()
+        self._views.step()
+        return plan.actions[:, 0].cpu().numpy().astype(np.float32)
 
-    def _begin_all(self, n: int) -> None:
+    def _begin_all(self, goal: Goal) -> None:
+        n, k = goal.images.shape[:2]
         self._latents: list[Tensor] = []
         self._poses: list[np.ndarray] = []
         self._previous: Tensor | None = None
-        self._elapsed = np.zeros(n, np.int64)
         self._anew = np.zeros(n, bool)
+        self._views = Views(self._switching, goal.steps, n)
+        self._planner.reset()
+        if self._high_level is not None:
+            self._high_level.reset()
+        self._generator.manual_seed(self._seed)
+        self._goals = self._encode(goal.images.reshape(n * k, *goal.images.shape[2:]))
+        self._goals = self._goals.unflatten(0, (n, k))
+        self._goal_poses = None if goal.poses is None else goal.poses.copy()
+        self._goal = goal
 
-    def _begin_some(self, which: Bool[np.ndarray, " n"]) -> None:
-        self._elapsed[which] = 0
+    def _begin_some(self, goal: Goal, which: Bool[np.ndarray, " n"]) -> None:
+        if not which.any():
+            return
+        images = goal.images[which]
+        latents = self._encode(images.reshape(-1, *images.shape[2:]))
+        self._goals[torch.from_numpy(which)] = latents.unflatten(0, images.shape[:2])
+        if self._goal_poses is not None and goal.poses is not None:
+            self._goal_poses[which] = goal.poses[which]
+        self._views.begin(which)
         self._anew |= which
         if self._previous is not None:
             self._previous[torch.from_numpy(which)] = torch.nan
-
-    def _check_fits(self, goal: Goal) -> None:
-        if tuple(self._goals.shape[:2]) != goal.images.shape[:2] or self._steps != goal.steps:
-            raise ValueError(
-                f"Robots that begin anew beside others need a goal of the same form: "
-                f"{tuple(self._goals.shape[:2])} views in {self._steps} steps, got "
-                f"{goal.images.shape[:2]} in {goal.steps}. Reset all robots (which=None) instead."
-            )
 
     def _encode(self, images: np.ndarray) -> Float[Tensor, "n tokens dim"]:
         return self._world_model.encode(
@@ -143,4 +193,58 @@ class PlanningAgent:
             latents=torch.stack(self._latents, 1),
             poses=torch.from_numpy(poses).to(self._device),
             actions=torch.from_numpy(actions).to(self._device),
+        )
+
+    def _aim(self, context: Context) -> Target:
+        """Return what to plan for, after going on to the next view where it is time."""
+        self.energy_now = self._views.advance(
+            lambda current: self._energy_to(self._view(current), context)
+        )
+        target = self._view(self._views.current)
+        if self._high_level is not None:
+            elapsed = torch.from_numpy(self._views.elapsed.copy()).to(self._device)
+            target = self._high_level.subgoal(context, target, elapsed)
+            self.energy_now = self._energy_to(target, context)
+        self.target = target
+        return target
+
+    def _view(self, current: Int64[np.ndarray, " n"]) -> Target:
+        everyone = np.arange(len(current))
+        poses = None
+        if self.privileged and self._goal_poses is not None:
+            poses = torch.from_numpy(self._goal_poses[everyone, current]).to(self._device)
+        return Target(
+            latents=self._goals[torch.from_numpy(everyone), torch.from_numpy(current)],
+            poses=poses,
+            steps=torch.from_numpy(self._views.left).to(self._device),
+        )
+
+    def _energy_to(self, target: Target, context: Context) -> Float64[np.ndarray, " n"]:
+        """Return the energy of what is seen now, as if nothing would ever move."""
+        still = Imagined(
+            context=context,
+            actions=context.poses.new_zeros(len(context.poses), 1, 1, 7),
+            latents=context.latents[:, -1, None, None],
+            poses=context.poses[:, -1, None, None],
+        )
+        energies = self._energy(still, target)[:, 0].double().cpu().numpy()
+        if not np.isfinite(energies).all():
+            robots = np.flatnonzero(~np.isfinite(energies)).tolist()
+            raise PlanningError(
+                f"The energy of what robots {robots} see now is not finite: the world model encodes"
+                " NaN or infinity. Check its weights, the goal and the poses it is given."
+            )
+        return energies
+
+    def _propose(
+        self, context: Context, target: Target
+    ) -> Float[Tensor, "n proposals horizon 7"] | None:
+        if self._proposer is None or not self._num_proposals:
+            return None
+        return self._proposer.propose(
+            context,
+            target,
+            samples=self._num_proposals,
+            horizon=self._planner.horizon,
+            generator=self._generator,
         )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 
@@ -22,6 +22,21 @@ class Context:
     poses: Float[Tensor, "n past 7"]
     actions: Float[Tensor, "n past_minus_one 7"]
     extrinsics: Float[Tensor, "n past 6"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What `n` robots are to make true now.
+
+    Attributes:
+        latents: The encoded view.
+        poses: The poses that belong to it, only where an energy asks for them.
+        steps: How many control steps are left for it.
+    """
+
+    latents: Float[Tensor, "n tokens dim"]
+    poses: Float[Tensor, "n 7"] | None = None
+    steps: Int64[Tensor, " n"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
