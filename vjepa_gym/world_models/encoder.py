@@ -218,8 +218,15 @@ def normalise_tokens(tokens: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*bat
 
 
 def encode_frames(
-    encoder: VisionTransformer, images: Float[Tensor, "batch 3 height width"]
+    encoder: nn.Module, images: Float[Tensor, "batch 3 height width"]
 ) -> Float[Tensor, "batch tokens dim"]:
-    """Return the normalised tokens of single images, each repeated to fill a tubelet."""
-    video = images[:, :, None].expand(-1, -1, encoder.config.tubelet_size, -1, -1)
+    """Return the normalised tokens of single images, each repeated to fill a tubelet.
+
+    Args:
+        encoder: A `VisionTransformer`, or whatever else has a `config` and maps videos to tokens.
+        images: As the model's preprocessing leaves them.
+    """
+    config = encoder.config
+    assert isinstance(config, EncoderConfig)
+    video = images[:, :, None].expand(-1, -1, config.tubelet_size, -1, -1)
     return normalise_tokens(encoder(video))

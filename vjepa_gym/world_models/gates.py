@@ -1,30 +1,45 @@
 """Gates: what a world model must pass on held-out episodes before anyone plans with it.
 
-Each is one number against a control that knows nothing. They cost seconds, and they tell apart what
-a failed plan cannot: latents that do not show the arm, a predictor that ignores the action, or one
-that predicts no better than that nothing changes.
+Each is one number against a control that knows nothing. They cost a minute or two, and they tell
+apart what a failed plan cannot: latents that do not show the arm or the objects, a predictor that
+ignores the action, one that predicts no better than that nothing changes, an energy whose minimum
+lies elsewhere. They ask for nothing but images and poses.
 """
 
-import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
-from torch import Tensor
+from jaxtyping import Int64
 
-from vjepa_gym import kinematics
 from vjepa_gym.errors import DatasetError
 from vjepa_gym.types import Frames
-from vjepa_gym.world_models.base import Context, WorldModel
-from vjepa_gym.world_models.latents import encoded
-from vjepa_gym.world_models.probing import probe_errors
+from vjepa_gym.world_models.base import WorldModel
+from vjepa_gym.world_models.gate_predictions import (
+    GRIPPER,
+    gripper_percentile,
+    prediction_ratios,
+    true_action_percentile,
+)
+from vjepa_gym.world_models.gate_rows import GateRow, GateThresholds
+from vjepa_gym.world_models.gate_table import AHEAD, Gates
+from vjepa_gym.world_models.gate_transitions import Transitions, cut, drawn, usable_rows
+from vjepa_gym.world_models.landscape import argmin_error, monotone_share
+from vjepa_gym.world_models.probing import Objects, Seen, probe_figures
 
-STEPS = 2
-"""How many steps ahead predictions are judged."""
-TOGETHER = 32
-"""Transitions imagined at once."""
+__all__ = ["PARTS", "GateConfig", "GateRow", "GateThresholds", "Gates", "Objects", "measure_gates"]
+
+LEAST_AHEAD = 2
+"""Episodes must have so many frames after one that is judged."""
+FEWEST_GRIPPER_MOVES = 4
+"""With fewer, nothing is said of the gripper."""
+PARTS = ("probes", "predictions", "percentiles", "gripper", "landscapes")
+"""What is measured, in this order."""
+
+OnPart: TypeAlias = Callable[[int, str], None]
+"""Called with how many parts are done, and with what comes next."""
 
 
 @dataclass(kw_only=True)
@@ -35,8 +50,12 @@ class GateConfig:
     """Control steps judged, drawn at random from those that move far enough."""
     candidates: int = 32
     """Random actions that each true action is ranked among."""
+    landscapes: int = 32
+    """Of how many of these steps the energy is asked all around."""
     min_translation: float = 0.01
     """Least translation of a step that is judged [m]; shorter ones have no direction."""
+    min_gripper: float = 0.1
+    """Least change of closedness of a step in which the gripper moved."""
     context_frames: int = 1
     """Frames that the model is shown before it predicts, the current one included."""
     probe_episodes: int = 300
@@ -45,86 +64,14 @@ class GateConfig:
     """Part of the held-out episodes that they are fitted on where no others are known."""
 
     def __post_init__(self) -> None:
-        counts = (self.transitions, self.candidates, self.context_frames, self.probe_episodes)
-        if min(counts) < 1:
+        counts = (self.transitions, self.candidates, self.landscapes)
+        if min(*counts, self.context_frames, self.probe_episodes) < 1:
             raise ValueError(
-                "transitions, candidates, context_frames and probe_episodes must be positive"
+                "transitions, candidates, landscapes, context_frames and probe_episodes must be"
+                " positive"
             )
         if not 0 < self.probe_share < 1:
             raise ValueError(f"probe_share must lie between 0 and 1, got {self.probe_share}")
-
-
-@dataclass(kw_only=True)
-class GateThresholds:
-    """What counts as passed."""
-
-    probe_error_mm: float = 5.0
-    """Largest error along an axis of the better probe of the end effector [mm]."""
-    true_action_percentile: float = 0.05
-    """Largest share of random actions that explain the next frame better than the true one."""
-    prediction_over_persistence: float = 0.5
-    """Largest prediction error on tokens that change, where predicting no change has 1."""
-    shuffled_action_margin: float = 0.1
-    """How far from chance (0.5) the percentile of another step's action may be."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gates:
-    """What was measured. Two numbers are one and two steps ahead; three are x, y and z.
-
-    Attributes:
-        ridge_error_mm: Mean absolute error of the end effector read linearly from latents [mm].
-        mlp_error_mm: The same read by a small network [mm].
-        chance_error_mm: The same when always saying the mean position [mm].
-        true_action_percentile: Share of random actions of the same length that lead closer to the
-            next frame's latents than the true action: 0 is best, 0.5 is chance.
-        prediction_over_persistence: Prediction error over that of predicting no change.
-        prediction_over_persistence_changed: The same on the quarter of tokens that change most.
-        shuffled_action_percentile: The percentile of another step's action instead of the true one:
-            anything but 0.5 means that the ranking itself leaks.
-        shuffled_over_persistence: Prediction error given another step's actions, one step ahead.
-        transitions: How many control steps were judged.
-    """
-
-    ridge_error_mm: list[float]
-    mlp_error_mm: list[float]
-    chance_error_mm: list[float]
-    true_action_percentile: float
-    prediction_over_persistence: list[float]
-    prediction_over_persistence_changed: list[float]
-    shuffled_action_percentile: float
-    shuffled_over_persistence: float
-    transitions: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the numbers as JSON values."""
-        return dataclasses.asdict(self)
-
-    def failures(self, thresholds: GateThresholds | None = None) -> list[str]:
-        """Return a sentence for each gate that is not passed, with its number and threshold."""
-        limits = thresholds or GateThresholds()
-        probe = max(map(min, self.ridge_error_mm, self.mlp_error_mm))
-        changed = max(self.prediction_over_persistence_changed)
-        leak = abs(self.shuffled_action_percentile - 0.5)
-        measured = [
-            ("end-effector probe error [mm]", probe, limits.probe_error_mm),
-            (
-                "percentile of the true action",
-                self.true_action_percentile,
-                limits.true_action_percentile,
-            ),
-            (
-                "prediction over persistence on tokens that change",
-                changed,
-                limits.prediction_over_persistence,
-            ),
-            ("shuffled actions' distance from chance", leak, limits.shuffled_action_margin),
-        ]
-        return [
-            f"{name}: {value:.3g}, at most {limit:.3g} is wanted"
-            for name, value, limit in measured
-            if not value <= limit
-        ]
 
 
 def measure_gates(
@@ -134,6 +81,9 @@ def measure_gates(
     seed: int,
     config: GateConfig | None = None,
     known: Frames | None = None,
+    objects: Objects | None = None,
+    known_objects: Objects | None = None,
+    on_part: OnPart | None = None,
 ) -> Gates:
     """Judge a world model on episodes that it was not trained on.
 
@@ -144,153 +94,129 @@ def measure_gates(
         config: How much is measured.
         known: Episodes that the model was trained on, two or more, for fitting the probes; the
             model never saw the positions that they read. A part of `frames` if None.
+        objects: Where objects were in `frames`; None if nobody knows.
+        known_objects: Where they were in `known`.
+        on_part: Told how far it is: `PARTS`.
 
     Raises:
         DatasetError: There are too few episodes, or none in which the arm moves.
+        PlanningError: The model imagines what is not finite.
     """
     config = config or GateConfig()
+    tell = on_part or (lambda _done, _next: None)
+    steps, rows = _draw(frames, config, seed)
+    tell(0, PARTS[0])
+    fitted, judged = _probe_episodes(
+        Seen(frames=frames, objects=objects),
+        None if known is None else Seen(frames=known, objects=known_objects),
+        config,
+    )
     generator = torch.Generator().manual_seed(seed)
-    transitions = _draw_transitions(frames, config, generator)
-    context, actions, following = _cut(world_model, frames, transitions, config.context_frames)
-    others = actions.roll(1, 0)
-    probes = probe_errors(world_model, *_probe_episodes(frames, known, config), generator)
-    ratios, changed = _prediction_ratios(world_model, context, actions, following)
-    shuffled, _ = _prediction_ratios(world_model, context, others, following)
-    goal = following[:, 0]
+    found, reasons = probe_figures(world_model, fitted, judged, generator)
+    tell(1, PARTS[1])
+    transitions, device = cut(
+        world_model, frames, rows, context_frames=config.context_frames, steps=steps
+    )
+    found |= _predictions(world_model, transitions, device)
+    tell(2, PARTS[2])
+    found |= _percentiles(world_model, transitions, device, config, seed)
+    tell(3, PARTS[3])
+    gripper, why = _gripper(world_model, frames, config, seed)
+    tell(4, PARTS[4])
+    found |= gripper | _landscapes(world_model, transitions.first(config.landscapes), device)
     return Gates(
-        **probes,
-        true_action_percentile=_percentile(
-            world_model, context, actions[:, 0], goal, config.candidates, generator
-        ),
-        prediction_over_persistence=ratios,
-        prediction_over_persistence_changed=changed,
-        shuffled_action_percentile=_percentile(
-            world_model, context, others[:, 0], goal, config.candidates, generator
-        ),
-        shuffled_over_persistence=shuffled[0],
+        **found,
         transitions=len(transitions),
+        episodes=frames.num_episodes,
+        not_measured=reasons | why | {"oracle_success": "it was not asked for"},
     )
 
 
-def _draw_transitions(
-    frames: Frames, config: GateConfig, generator: torch.Generator
-) -> Int64[np.ndarray, " transitions"]:
-    """Draw rows from which the arm moves on, with enough frames of the episode on either side."""
-    rows = np.concatenate(
-        [
-            np.arange(first + config.context_frames - 1, end - STEPS)
-            for first, end in zip(frames.offsets[:-1], frames.offsets[1:], strict=True)
-        ]
-    )
+def _draw(
+    frames: Frames, config: GateConfig, seed: int
+) -> tuple[int, Int64[np.ndarray, " transitions"]]:
+    """Return how many steps ahead can be judged, and rows from which the arm moves on."""
+    context = config.context_frames
+    longest = int(np.diff(frames.offsets).max()) if frames.num_episodes else 0
+    steps = max(LEAST_AHEAD, min(AHEAD, longest - context))
+    rows = usable_rows(frames, context, steps)
     moved = np.linalg.norm(frames.poses[rows + 1, :3] - frames.poses[rows, :3], axis=1)
-    rows = rows[moved >= config.min_translation]
-    if frames.num_episodes < 2 or len(rows) < 2:
+    moving = moved >= config.min_translation
+    if frames.num_episodes < 2 or moving.sum() < 2:
         raise DatasetError(
-            f"Gates need two or more held-out episodes of {config.context_frames + STEPS} frames or"
+            f"Gates need two or more held-out episodes of {context + LEAST_AHEAD} frames or"
             f" more, and two moves of {config.min_translation} m; found {frames.num_episodes}"
-            f" episodes and {len(rows)} such moves."
+            f" episodes and {moving.sum()} such moves."
         )
-    return rows[torch.randperm(len(rows), generator=generator)[: config.transitions].numpy()]
+    return steps, drawn(rows, moving, config.transitions, seed)
 
 
-def _cut(
-    world_model: WorldModel,
-    frames: Frames,
-    transitions: Int64[np.ndarray, " transitions"],
-    context_frames: int,
-) -> tuple[Context, Float[Tensor, "n steps 7"], Float[Tensor, "n steps tokens dim"]]:
-    """Return what came before each transition, and the actions and latents that followed."""
-    # Of a large encoder, only the latents that are needed fit on its device.
-    parts, device = [], torch.device("cpu")
-    for part in encoded(world_model, frames):
-        device = part.device
-        parts.append(part.cpu())
-    latents = torch.cat(parts)
-    past = transitions[:, None] + np.arange(1 - context_frames, 1)
-    ahead = transitions[:, None] + np.arange(STEPS)
-    done = kinematics.difference(frames.poses[past[:, :-1]], frames.poses[past[:, 1:]])
-    to_do = kinematics.difference(frames.poses[ahead], frames.poses[ahead + 1])
-    context = Context(
-        latents=latents[torch.from_numpy(past)].to(device),
-        poses=torch.from_numpy(frames.poses[past]).to(device),
-        actions=torch.from_numpy(done).to(device),
-    )
-    following = latents[torch.from_numpy(ahead + 1)].to(device)
-    return context, torch.from_numpy(to_do).to(device), following
-
-
-def _probe_episodes(
-    frames: Frames, known: Frames | None, config: GateConfig
-) -> tuple[Frames, Frames]:
+def _probe_episodes(judged: Seen, known: Seen | None, config: GateConfig) -> tuple[Seen, Seen]:
     """Return the episodes that probes are fitted on, and those that they are judged on."""
-    if known is not None:
-        last = min(config.probe_episodes, known.num_episodes - 1)
-        return known.split(last)[1], frames
-    share = round((1 - config.probe_share) * frames.num_episodes)
-    return frames.split(min(max(1, share), frames.num_episodes - 1))
+    if known is None:
+        count = judged.frames.num_episodes
+        share = round((1 - config.probe_share) * count)
+        known, judged = judged.split(min(max(1, share), count - 1))
+    return known.last(config.probe_episodes), judged.last(config.probe_episodes)
 
 
-def _prediction_ratios(
+def _predictions(
+    world_model: WorldModel, transitions: Transitions, device: torch.device
+) -> dict[str, Any]:
+    ratios, changed = prediction_ratios(world_model, transitions, device)
+    shuffled, _ = prediction_ratios(world_model, transitions.shuffled(), device)
+    return {
+        "prediction_over_persistence": ratios,
+        "prediction_over_persistence_changed": changed,
+        "shuffled_over_persistence": shuffled[0],
+    }
+
+
+def _percentiles(
     world_model: WorldModel,
-    context: Context,
-    actions: Float[Tensor, "n steps 7"],
-    following: Float[Tensor, "n steps tokens dim"],
-) -> tuple[list[float], list[float]]:
-    """Return prediction error over persistence at each step: everywhere, and where much changes."""
-    now = context.latents[:, -1:]
-    wrong = torch.cat(
-        [
-            (world_model.imagine(part, chosen[:, None]).latents[:, 0] - after).abs().mean(-1)
-            for part, chosen, after in zip(
-                _parts(context), actions.split(TOGETHER), following.split(TOGETHER), strict=True
-            )
-        ]
-    )
-    change = (following - now).abs().mean(-1)
-    quarter = change.topk(max(1, change.shape[-1] // 4), -1).indices
-    everywhere = wrong.mean((0, 2)) / change.mean((0, 2))
-    moving = wrong.gather(-1, quarter).mean((0, 2)) / change.gather(-1, quarter).mean((0, 2))
-    return everywhere.tolist(), moving.tolist()
+    transitions: Transitions,
+    device: torch.device,
+    config: GateConfig,
+    seed: int,
+) -> dict[str, Any]:
+    given = {
+        "true_action_percentile": transitions,
+        "shuffled_action_percentile": transitions.shuffled(),
+    }
+    return {
+        name: true_action_percentile(
+            world_model, steps, device, candidates=config.candidates, seed=seed
+        )
+        for name, steps in given.items()
+    }
 
 
-def _percentile(
-    world_model: WorldModel,
-    context: Context,
-    actions: Float[Tensor, "n 7"],
-    goal: Float[Tensor, "n tokens dim"],
-    candidates: int,
-    generator: torch.Generator,
-) -> float:
-    """Return the mean share of random actions, as long as `actions`, that come closer to `goal`."""
-    shares = []
-    for part, chosen, after in zip(
-        _parts(context), actions.split(TOGETHER), goal.split(TOGETHER), strict=True
-    ):
-        others = _same_length(chosen, candidates, generator)
-        tried = torch.cat([chosen[:, None], others], 1)[:, :, None]
-        imagined = world_model.imagine(part, tried).latents[:, :, 0]
-        energy = (imagined - after[:, None]).abs().mean((-1, -2))
-        true, rest = energy[:, :1], energy[:, 1:]
-        shares.append(((rest < true).float() + 0.5 * (rest == true)).mean(1))
-    return float(torch.cat(shares).mean())
+def _gripper(
+    world_model: WorldModel, frames: Frames, config: GateConfig, seed: int
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return how true gripper actions rank, or why that cannot be said."""
+    rows = usable_rows(frames, config.context_frames, 1)
+    change = np.abs(frames.poses[rows + 1, GRIPPER] - frames.poses[rows, GRIPPER])
+    rows = drawn(rows, change >= config.min_gripper, config.transitions, seed)
+    if len(rows) < FEWEST_GRIPPER_MOVES:
+        why = f"the gripper moves by {config.min_gripper:g} in {len(rows)} steps only"
+        return {"gripper_moves": len(rows)}, {"gripper_percentile": why}
+    moves, device = cut(world_model, frames, rows, context_frames=config.context_frames, steps=1)
+    percentile = gripper_percentile(world_model, moves, device)
+    return {"gripper_percentile": percentile, "gripper_moves": len(rows)}, {}
 
 
-def _same_length(
-    actions: Float[Tensor, "n 7"], candidates: int, generator: torch.Generator
-) -> Float[Tensor, "n candidates 7"]:
-    """Return each action with its translation turned in random directions."""
-    turned = actions[:, None].repeat(1, candidates, 1)
-    direction = torch.randn(*turned.shape[:2], 3, generator=generator).to(actions.device)
-    length = actions[:, None, :3].norm(dim=-1, keepdim=True)
-    turned[..., :3] = length * torch.nn.functional.normalize(direction, dim=-1)
-    return turned
-
-
-def _parts(context: Context) -> list[Context]:
-    pieces = zip(
-        context.latents.split(TOGETHER),
-        context.poses.split(TOGETHER),
-        context.actions.split(TOGETHER),
-        strict=True,
-    )
-    return [Context(latents=z, poses=p, actions=a) for z, p, a in pieces]
+def _landscapes(
+    world_model: WorldModel, transitions: Transitions, device: torch.device
+) -> dict[str, Any]:
+    """Return where the energy is least, and how it falls on the way to the true action."""
+    away, falls = [], []
+    for part in transitions.parts(device):
+        given = (part.context, part.actions[:, 0], part.following[:, 0])
+        away.append(argmin_error(world_model, *given))
+        falls.append(monotone_share(world_model, *given))
+    return {
+        "landscape_argmin_mm": 1000 * float(torch.cat(away).median()),
+        "landscape_monotone": float(torch.cat(falls).mean()),
+        "landscapes": len(transitions),
+    }

@@ -135,11 +135,12 @@ def train_predictor(
         encode=_encoder_in(world_model, precision).encode if online else None,
     )
     if not online:
-        task.latents = _all_latents(
-            _encoder_in(world_model, precision),
+        task.latents = frame_latents(
+            world_model,
             frames,
             latents_folder or folder / LATENTS_FOLDER,
-            on_encoded,
+            precision=precision,
+            on_encoded=on_encoded,
         )
     known = _facts(frames, start) if current_world().is_first else {}
     fit(
@@ -181,9 +182,29 @@ def _encoder_in(world_model: VJEPA2AC, precision: str) -> VJEPA2 | VJEPA2AC:
     return encoder
 
 
-def _all_latents(
-    encoder: VJEPA2 | VJEPA2AC, frames: Frames, folder: Path, on_encoded: OnProgress | None
+def frame_latents(
+    world_model: VJEPA2AC,
+    frames: Frames,
+    folder: Path,
+    *,
+    precision: str = "float32",
+    on_encoded: OnProgress | None = None,
 ) -> Float16[np.ndarray, "rows tokens dim"]:
+    """Return what a world model's encoder makes of all frames, computed the first time.
+
+    Of several processes, the first encodes.
+
+    Args:
+        world_model: Its encoder is left as it is.
+        frames: What is encoded.
+        folder: Keeps the latents for all that learns from the same encoder and frames.
+        precision: In what the encoder computes, see `Frozen.lower`.
+        on_encoded: Told of the frames that are encoded.
+
+    Raises:
+        DatasetError: There is too little room on the disk; says how much is needed.
+    """
+    encoder = _encoder_in(world_model, precision)
     return cached_latents(
         encoder,
         [encoder.encoder, encoder.preprocessing],

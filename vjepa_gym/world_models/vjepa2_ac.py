@@ -3,11 +3,11 @@
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from vjepa_gym.errors import CheckpointError
 from vjepa_gym.learning.checkpoints import (
@@ -51,13 +51,23 @@ class VJEPA2AC(Frozen):
     def __init__(
         self,
         config: ModelConfig,
-        encoder: VisionTransformer,
+        encoder: nn.Module,
         predictor: ACPredictor,
         gates: Gates | None = None,
     ) -> None:
+        """Put the world model together.
+
+        Args:
+            config: Sizes of everything.
+            encoder: A `VisionTransformer`. To train and to plan, any module will do whose `config`
+                is an `EncoderConfig` (image and tubelet size, width) and that maps videos
+                [batch 3 time height width] to tokens [batch tokens width], row by row.
+            predictor: Predicts in its latents.
+            gates: What was measured on held-out episodes, if it was.
+        """
         super().__init__()
         self.config = config
-        self.encoder = encoder
+        self.encoder = cast("VisionTransformer", encoder)
         self.predictor = predictor
         self.preprocessing = Preprocessing(config.preprocessing, config.encoder.image_size)
         self.gates = gates
