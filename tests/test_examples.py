@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from vjepa_gym.agents import planners
+from vjepa_gym.agents.base import Context, Energy, Imagined, Planner, Target
 from vjepa_gym.agents.cem import CEMConfig
 from vjepa_gym.datasets.video.mp4 import write_video
 from vjepa_gym.world_models import vjepa2_ac
@@ -75,6 +77,56 @@ def test_a_lab_of_ones_own_is_seen_by_a_camera_of_ones_own(tmp_path, capsys):
 def test_the_expert_does_a_task_of_ones_own_with_an_object_of_ones_own(name, said, capsys):
     run_example(name)
     assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["own_planner.py", "own_energy.py"])
+def test_a_planner_and_an_energy_of_ones_own_bring_the_hand_somewhere(
+    name, model, monkeypatch, capsys
+):
+    few = CEMConfig(num_samples=4, num_iterations=1, num_elites=2)
+    monkeypatch.setitem(planners.PLANNERS, "fast", lambda: few)
+    run_example(name, model=str(model))
+    assert "cm from the goal at the end" in capsys.readouterr().out
+
+
+def test_a_compass_search_finds_the_minimum_for_every_robot():
+    search = runpy.run_path(str(ROOT / "examples" / "own_planner.py"))["CompassSearch"]()
+    search.rounds = 40
+    assert isinstance(search, Planner)
+    goal = torch.tensor([[0.05, -0.02, 0.01], [0.2, 0.0, -0.03]])
+    plan = search.plan(lambda a: (a[..., 0, :3] - goal[:, None]).square().sum(-1), 2)
+    nearest = goal.clamp(-0.075, 0.075)
+    torch.testing.assert_close(plan.actions[:, 0, :3], nearest, atol=1e-3, rtol=0)
+    assert plan.trace.best.shape == (40, 2)
+
+
+def test_an_energy_of_ones_own_sees_what_an_average_drowns():
+    energy = runpy.run_path(str(ROOT / "examples" / "own_energy.py"))["WorstTokens"](share=0.1)
+    assert isinstance(energy, Energy)
+    goal = torch.zeros(1, 20, 4)
+    latents = torch.zeros(1, 2, 1, 20, 4)
+    latents[0, 0, 0, 3] = 1.0  # one token is quite wrong
+    latents[0, 1] = 0.06  # all tokens are a little wrong
+    context = Context(
+        latents=goal[:, None], poses=torch.zeros(1, 1, 7), actions=torch.zeros(1, 0, 7)
+    )
+    future = Imagined(
+        context=context,
+        actions=torch.zeros(1, 2, 1, 7),
+        latents=latents,
+        poses=torch.zeros(1, 2, 1, 7),
+    )
+    small, everywhere = energy(future, Target(latents=goal))[0]
+    assert small > everywhere
+    assert latents[0, 0].mean() < latents[0, 1].mean()
+
+
+def test_a_predictor_is_trained_on_an_encoder_of_ones_own(tmp_path, capsys):
+    run_example("collect_and_read.py", root=tmp_path / "data", episodes=5)
+    folder = tmp_path / "model"
+    run_example("own_encoder.py", data=str(tmp_path / "data"), folder=str(folder), steps=2)
+    assert "percentile: 0." in capsys.readouterr().out
+    assert (folder / "model.safetensors").exists()
 
 
 def test_every_recipe_of_the_documentation_is_an_example_that_runs():

@@ -68,7 +68,10 @@ def test_a_card_tells_the_size_of_a_model_and_which_gates_it_did_not_pass(model)
     assert card["model"] == "tiny"
     assert f"encoder {encoder:.2f} M" in card["parameters"]
     assert card["gates"] == "all passed"
-    assert card["ridge_error_mm"] == [1.0, 2.0, 3.0]
+    rows = model.gates.rows()
+    assert rows
+    for row in rows:
+        assert card[row.gate] == f"{row.measured} ({row.wanted})"
     model.gates = some_gates(true_action_percentile=0.5)
     assert "percentile of the true action: 0.5" in model_card(model, "tiny")["gates"]
 
@@ -82,3 +85,8 @@ def test_the_demo_plans_ten_episodes_with_the_fast_search_by_default():
 def test_an_energy_that_does_not_exist_is_named_with_those_that_do():
     with pytest.raises(UnknownNameError, match="l1, l2"):
         DemoConfig(energy="l3")
+
+
+def test_a_search_that_is_none_is_refused_before_anything_runs():
+    with pytest.raises(ValueError, match="settings of a search, got 'fast'"):
+        DemoConfig(planner="fast")

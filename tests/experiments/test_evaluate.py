@@ -22,7 +22,8 @@ def planning(world_model):
 
 
 def test_the_planner_solves_the_toy_and_the_controls_bound_it(tmp_path):
-    config = EvaluateConfig(episodes=6, videos=2)
+    bounds = ["persistence", "hold_still", "random", "expert"]
+    config = EvaluateConfig(episodes=6, videos=2, controls=bounds)
     controls = make_controls(
         config.controls, blind=lambda: planning(Persistence(ToyWorldModel())), seed=1
     )
@@ -75,6 +76,12 @@ def test_environments_are_made_side_by_side_and_never_restart_by_themselves():
 def test_a_control_that_does_not_exist_is_named_with_those_that_do():
     with pytest.raises(UnknownNameError, match=r"'hold-still'.*Did you mean 'hold_still'"):
         make_controls(["hold-still"])
+
+
+def test_further_controls_are_made_by_who_knows_them():
+    made = make_controls(["mine", "random"], others={"mine": HoldStill})
+    assert list(made) == ["mine", "random"]
+    assert isinstance(made["mine"], HoldStill)
 
 
 def test_an_agent_without_a_world_model_has_no_control_that_imagines():

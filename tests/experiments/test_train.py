@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from vjepa_gym.datasets.storage.store import EpisodeStore
-from vjepa_gym.errors import CheckpointError
+from vjepa_gym.errors import CheckpointError, DatasetError
 from vjepa_gym.experiments import launch
 from vjepa_gym.experiments.cli import main
 from vjepa_gym.experiments.config import GROUPS, PRESETS
-from vjepa_gym.experiments.jobs import train
+from vjepa_gym.experiments.jobs import gates
 from vjepa_gym.experiments.jobs.train import TrainConfig, run_train
 from vjepa_gym.learning.checkpoints import save_model, to_json
 from vjepa_gym.learning.layers import initialise
@@ -99,15 +99,18 @@ def test_a_predictor_is_trained_judged_and_kept(ours, model, tmp_path):
 
 def test_gates_are_of_such_steps_as_were_trained_on(ours, model, tmp_path, monkeypatch):
     judged = []
-    monkeypatch.setattr(
-        train, "measure_gates", lambda _model, frames, **given: judged.extend([frames, given])
-    )
+
+    def note(_model, frames, **given):
+        judged.extend([frames, given])
+        raise DatasetError("enough is known")
+
+    monkeypatch.setattr(gates, "measure_gates", note)
     config = job(tmp_path / "run", ours, initial=str(model))
     config.training.stride = 2
     run_train(config)
     frames, given = judged
     assert np.diff(frames.offsets).tolist() == [5, 5]
-    assert np.diff(given["known"].offsets).tolist() == [5] * 4
+    assert np.diff(given["known"].offsets).tolist() == [5] * config.gates.probe_episodes
 
 
 def test_latents_lie_beside_the_data_and_are_shared(ours, model, tmp_path):

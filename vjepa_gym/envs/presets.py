@@ -5,6 +5,7 @@ from typing import Any
 
 RANDOM = "random"
 """Instead of a value: one is drawn for each episode."""
+CAMERA = ("camera_azimuth", "camera_height", "camera_fovy")
 NARROW = ("camera_azimuth", "light_brightness", "light_azimuth")
 WIDE = (
     *NARROW,
@@ -19,6 +20,7 @@ WIDE = (
 )
 PRESETS: dict[str, Mapping[str, Any]] = {
     "none": {},
+    "camera": dict.fromkeys(CAMERA, RANDOM),
     "narrow": dict.fromkeys(NARROW, RANDOM),
     "wide": dict.fromkeys(WIDE, RANDOM),
 }

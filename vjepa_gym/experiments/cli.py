@@ -20,12 +20,18 @@ JOBS = {
     "convert": "take a dataset from DROID's layout to LeRobot, robomimic or a cache, and back",
     "pretrain": "train the V-JEPA 2 encoder on the videos of a dataset; resumes",
     "train": "train the action-conditioned predictor on top of it; resumes",
+    "heads": "train small networks on a model's frozen latents: inverse dynamics, macro-actions,"
+    " decoder; resumes",
     "probe": "read hand and objects from the latents of encoders, trained and not",
     "features": "show what an encoder makes of a video: its features as colours, beside it",
     "gates": "the offline checks that a model should pass before anyone plans with it",
     "goal": "make a goal by hand: drive the simulated arm, or take a frame or a photograph",
+    "imagine": "show what a world model imagines, as the nearest real frames or decoded, beside"
+    " what happened",
+    "landscape": "draw the energy around the true action, for a model, for the oracle, or for two"
+    " frames in a file",
     "evaluate": "measure how often an agent succeeds, with intervals",
-    "benchmark": "measure simulator, data, rollout or training, beside others in the same run",
+    "benchmark": "measure simulator, data, rollout, training or planner, beside others",
 }
 """What can be run, and what one gets from it."""
 
@@ -35,11 +41,12 @@ POSITIONAL = {
     "convert": ("source", "target"),
     "benchmark": ("what",),
     "features": ("video",),
+    "imagine": ("data",),
 }
 """The keys of a job that words without a key stand for, in this order."""
 FLAGS = {"audit": ("checksums",)}
 """The keys of a job that are switched on by `--<key>`."""
-RESUMES = ("collect", "pretrain", "train")
+RESUMES = ("collect", "pretrain", "train", "heads")
 """The jobs that go on where they were stopped."""
 
 HELP = """\

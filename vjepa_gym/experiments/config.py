@@ -9,9 +9,9 @@ from functools import cache
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
-from vjepa_gym.agents.cem import PLANNERS
+from vjepa_gym.agents.planners import PLANNERS
 from vjepa_gym.envs import SHORT
 from vjepa_gym.experiments.collect.presets import COLLECTIONS
 from vjepa_gym.experiments.jobs.audit import AuditConfig
@@ -23,6 +23,9 @@ from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig
 from vjepa_gym.experiments.jobs.features import FeaturesConfig
 from vjepa_gym.experiments.jobs.gates import GatesConfig
 from vjepa_gym.experiments.jobs.goal import GoalConfig
+from vjepa_gym.experiments.jobs.heads import HeadsConfig
+from vjepa_gym.experiments.jobs.imagine import ImagineConfig
+from vjepa_gym.experiments.jobs.landscape import LandscapeConfig
 from vjepa_gym.experiments.jobs.pretrain import PretrainConfig
 from vjepa_gym.experiments.jobs.probe import ProbeConfig
 from vjepa_gym.experiments.jobs.train import TrainConfig
@@ -30,6 +33,7 @@ from vjepa_gym.experiments.settings import (
     EnvConfig,
     ExpertConfig,
     HoldStillConfig,
+    InverseConfig,
     PlanningConfig,
     RandomConfig,
     WorldModelConfig,
@@ -61,10 +65,13 @@ GROUPS: Mapping[str, Mapping[str, Any]] = {
         "convert": ConvertConfig,
         "pretrain": PretrainConfig,
         "train": TrainConfig,
+        "heads": HeadsConfig,
         "probe": ProbeConfig,
         "features": FeaturesConfig,
         "gates": GatesConfig,
         "goal": GoalConfig,
+        "imagine": ImagineConfig,
+        "landscape": LandscapeConfig,
         "evaluate": EvaluateConfig,
         "benchmark": BenchmarkConfig,
     },
@@ -76,6 +83,8 @@ GROUPS: Mapping[str, Mapping[str, Any]] = {
     },
     "agent": {
         "planning": PlanningConfig,
+        "two_level": PlanningConfig(two_level=True),
+        "inverse": InverseConfig,
         "random": RandomConfig,
         "hold_still": HoldStillConfig,
         "expert": ExpertConfig,
@@ -87,6 +96,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Callable[[], Any]]]] = {
     "demo": {"job.planner": PLANNERS},
     "pretrain": {"job.model": MODELS, "job.training": PRETRAINING},
     "train": {"job.model": MODELS, "job.training": POST_TRAINING},
+    "imagine": {"agent.planner": PLANNERS},
     "evaluate": {"agent.planner": PLANNERS},
 }
 """For each job, the keys that also take the name of a preset: `agent.planner=fast`."""
@@ -99,9 +109,22 @@ WHOLE = "job.preset"
 """What is typed for them."""
 
 
+SWAPPED = ("agent.planner", "job.planner")
+"""The keys whose presets are of several dataclasses. Hydra would merge one over another, and end up
+with the fields of both. So they are left open in the options that have them, and filled by a
+default of their own (`presets/experiment.yaml`): the preset `_<option>` if none is named."""
+
+
 def preset_group(job: str, key: str) -> str:
     """Return what Hydra calls the presets of a key."""
-    return f"presets/{job}/{key.replace('.', '/')}"
+    return f"presets/{'all' if key in SWAPPED else job}/{key.replace('.', '/')}"
+
+
+def agent_name(agent: Any) -> str:
+    """Return which option of the group `agent` a configuration is of."""
+    if isinstance(agent, PlanningConfig):
+        return "two_level" if agent.two_level else "planning"
+    return next(name for name, kind in GROUPS["agent"].items() if type(agent) is kind)
 
 
 def typed_key(group: str) -> str:
@@ -152,7 +175,9 @@ def register() -> None:
     store.store("schema", ExperimentConfig)
     for group, options in GROUPS.items():
         for name, node in options.items():
-            store.store(name, node, group=group)
+            store.store(name, _left_open(group, node), group=group)
+    for key in SWAPPED:
+        _store_defaults(store, key)
     for job, keys in PRESETS.items():
         for key, presets in keys.items():
             for name, make in presets.items():
@@ -160,3 +185,27 @@ def register() -> None:
     for job, presets in WHOLE_PRESETS.items():
         for name, make in presets.items():
             store.store(name, dict(make()), group=preset_group(job, WHOLE), package="job")
+
+
+def _left_open(group: str, node: Any) -> Any:
+    """Return an option without those of its fields that are filled by a default of their own."""
+    config = OmegaConf.structured(node)
+    for key in SWAPPED:
+        above, _, field = key.partition(".")
+        if above == group and field in config:
+            config[field] = MISSING
+    return config
+
+
+def _store_defaults(store: ConfigStore, key: str) -> None:
+    """Store what a key of `SWAPPED` is by default, for each option of its group."""
+    group, _, field = key.partition(".")
+    for name, node in GROUPS[group].items():
+        config = node() if isinstance(node, type) else node
+        filled = hasattr(config, field)
+        store.store(
+            f"_{name}",
+            getattr(config, field) if filled else {},
+            group=preset_group("", key),
+            package=key if filled else "_global_",
+        )

@@ -71,6 +71,18 @@ def open_split(
     Raises:
         DatasetError: There are no such data, too few, or damaged ones.
     """
+    frames = open_whole(folder, size=size, hz=hz, skip_bad=skip_bad)
+    if not 0 < held_out < frames.num_episodes:
+        raise DatasetError(_too_few(folder, held_out, frames.num_episodes, least=1))
+    return frames.split(held_out)
+
+
+def open_whole(folder: str, *, size: int, hz: float = NOMINAL_HZ, skip_bad: bool = False) -> Frames:
+    """Return the frames of all episodes with their poses; see `open_split`.
+
+    Raises:
+        DatasetError: There are no such data, or damaged ones.
+    """
     kind = _kind_of(Path(folder))
     if kind in ("videos", "images"):
         raise DatasetError(
@@ -93,9 +105,7 @@ def open_split(
             " left out.",
             *(folder, frames.num_episodes, len(frames.poses), hz),
         )
-    if not 0 < held_out < frames.num_episodes:
-        raise DatasetError(_too_few(folder, held_out, frames.num_episodes, least=1))
-    return frames.split(held_out)
+    return frames
 
 
 def open_videos(

@@ -1,6 +1,7 @@
 """From words to a run: Hydra composes, we check, note down what is run, and run it."""
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Collection, Sequence
@@ -16,6 +17,7 @@ from vjepa_gym.errors import VJEPAGymError
 from vjepa_gym.experiments.config import (
     GROUPS,
     PRESETS,
+    SWAPPED,
     WHOLE,
     WHOLE_PRESETS,
     ExperimentConfig,
@@ -74,24 +76,33 @@ def launch(overrides: list[str]) -> int:
 def with_presets(overrides: list[str]) -> list[str]:
     """Return overrides in which `agent.planner=fast` is said as Hydra has it said.
 
-    Hydra calls what fills a key from a file or a preset a group, and has it appended with a plus.
+    Hydra calls what fills a key from a file or a preset a group, and has it appended with a plus,
+    unless there is a default that it takes the place of.
     """
     job = job_of(overrides)
     keys = {*PRESETS.get(job, {}), *([WHOLE] if job in WHOLE_PRESETS else [])}
     words = []
     for word in overrides:
         key, equals, value = word.partition("=")
-        words.append(f"+{preset_group(job, key)}={value}" if equals and key in keys else word)
+        if equals and key in keys:
+            word = f"{'' if key in SWAPPED else '+'}{preset_group(job, key)}={value}"
+        words.append(word)
     return words
 
 
 def check_presets(overrides: list[str]) -> None:
     """Look for `job.model.encoder.depth=2` where `job.model` is nothing before a preset is named.
 
+    And for `agent.planner=fast` of an agent that does not plan.
+
     Raises:
         UsageError: There is such a word; says what else to type.
     """
     job = job_of(overrides)
+    for word in overrides:
+        key, equals, _ = word.partition("=")
+        if equals and key in SWAPPED and key in PRESETS.get(job, {}):
+            _check_has(key, overrides)
     for key, presets in PRESETS.get(job, {}).items():
         group, _, name = key.partition(".")
         if group != "job" or getattr(GROUPS["job"][job](), name) is not None:
@@ -102,6 +113,20 @@ def check_presets(overrides: list[str]) -> None:
                 f"{within[0]!r}: {key} is not set by default; name a preset of it as well:"
                 f" {key}=<{'|'.join(presets)}>."
             )
+
+
+def _check_has(key: str, overrides: list[str]) -> None:
+    """Raise if an option that was named has no such key."""
+    group, _, field = key.partition(".")
+    named = [word.partition("=")[2] for word in overrides if word.startswith(f"{group}=")]
+    options = [
+        name
+        for name, node in GROUPS[group].items()
+        if field in {one.name for one in dataclasses.fields(node)}
+    ]
+    for name in ",".join(named).split(",") if named else []:
+        if name in GROUPS[group] and name not in options:
+            raise UsageError(f"{group}={name} has no {field}; {group}=<{'|'.join(options)}> has.")
 
 
 def with_mappings(overrides: list[str]) -> list[str]:
@@ -141,8 +166,8 @@ def as_typed(overrides: Sequence[str]) -> list[str]:
         key, _, value = override.partition("=")
         if key == "job":
             words.append(value)
-        elif key.startswith("+presets/"):
-            words.append(f"{typed_key(key[1:])}={value}")
+        elif key.lstrip("+").startswith("presets/"):
+            words.append(f"{typed_key(key.lstrip('+'))}={value}")
         elif key.startswith("++") and _is_within(key[2:], mappings):
             words.append(override[2:])
         else:

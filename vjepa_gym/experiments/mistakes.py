@@ -26,7 +26,8 @@ def explain(error: HydraException | ConfigError, overrides: Sequence[str] = ()) 
     """
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        return UnknownNameError(f"option of {typed_key(group)}", name, error.options)
+        options = [option for option in error.options if not option.startswith("_")]
+        return UnknownNameError(f"option of {typed_key(group)}", name, options)
     cause = error if isinstance(error, ConfigError) else error.__cause__
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         return _unknown_key(cause, job_of(overrides))
@@ -37,7 +38,9 @@ def explain(error: HydraException | ConfigError, overrides: Sequence[str] = ()) 
     said = _first_line(error)
     if said.startswith(AMBIGUOUS):
         key, _, value = said.removeprefix(AMBIGUOUS).strip("' ").partition("=")
-        return UsageError(f"{key} has several values. A list is {key}=[{value}]; -m runs each.")
+        typed = typed_key(key.lstrip("+"))
+        a_list = f"A list is {key}=[{value}]; " if typed == key else ""
+        return UsageError(f"{typed} has several values. {a_list}-m runs each.")
     return UsageError(said)
 
 

@@ -4,15 +4,15 @@ import ast
 import dataclasses
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
 from vjepa_gym.experiments.cli import FLAGS, POSITIONAL
-from vjepa_gym.experiments.config import GROUPS, PRESETS, WHOLE, WHOLE_PRESETS
+from vjepa_gym.experiments.config import GROUPS, PRESETS, SWAPPED, WHOLE, WHOLE_PRESETS
 
 WIDTH = 100
-WITH_GROUPS = ("evaluate", "goal")
+WITH_GROUPS = ("evaluate", "goal", "landscape")
 """The jobs that depend on more than their own keys."""
 
 
@@ -26,6 +26,7 @@ def describe_job(job: str, line: str) -> str:
                 said += _options(group, options)
     for key, presets in PRESETS.get(job, {}).items():
         said += ["", f"{key}=<{'|'.join(presets)}> takes a preset."]
+        said += _further_keys(key, presets) if key in SWAPPED else []
     if job in WHOLE_PRESETS:
         said += _whole_presets(WHOLE_PRESETS[job])
     return "\n".join(said)
@@ -47,6 +48,21 @@ def _whole_presets(presets: Mapping[str, Callable[[], Mapping[str, Any]]]) -> li
     return said
 
 
+def _further_keys(key: str, presets: Mapping[str, Callable[[], Any]]) -> list[str]:
+    """Return the keys that presets have which are of another dataclass than the first."""
+    said: list[str] = []
+    kinds: dict[type, set[str]] = {}
+    for name, make in presets.items():
+        config = make()
+        if type(config) not in kinds:
+            fields = {field.name for field in dataclasses.fields(config)}
+            further = fields.difference(*kinds.values()) if kinds else set()
+            kinds[type(config)] = fields
+            if further:
+                said += [f"  with {key}={name}", *_keys(key, config, further)]
+    return said
+
+
 def _options(group: str, options: Mapping[str, Any]) -> list[str]:
     said = ["", f"{group}=<{'|'.join(options)}>"]
     kinds: set[type] = set()
@@ -59,9 +75,12 @@ def _options(group: str, options: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _keys(prefix: str, node: Any) -> list[str]:
+def _keys(prefix: str, node: Any, only: Collection[str] | None = None) -> list[str]:
+    """Return the lines of each key below `prefix`, or of `only` some of its fields."""
     lines = []
     for key, value, meaning in walk(prefix, node() if isinstance(node, type) else node):
+        if only is not None and key.removeprefix(f"{prefix}.") not in only:
+            continue
         choices = [one.name for one in type(value)] if isinstance(value, Enum) else []
         lines.append(f"  {key}={typed(value)}" + (f"  ({'|'.join(choices)})" if choices else ""))
         lines += textwrap.wrap(meaning, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)

@@ -42,7 +42,7 @@ def write_page(
         table=_table(summaries, evaluation),
         plot=distance_plot(counted, evaluation.thresholds),
         episodes="\n".join(_episode(record, videos[record.seed]) for record in shown),
-        facts=_facts(evaluation.facts),
+        facts=_facts(_with_failures(evaluation)),
         configuration=escape(_outline(evaluation.configuration)),
     )
     path.write_text(page, encoding="utf-8")
@@ -124,6 +124,14 @@ def _episode(record: EpisodeRecord, video: Path) -> str:
         f" controls></video><figcaption>seed {record.seed}: {start:.1f} to {end:.1f} cm"
         f'<span class="{ending}">{word}</span></figcaption></figure>'
     )
+
+
+def _with_failures(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the facts, and why episodes failed if that was looked into."""
+    if not evaluation.causes:
+        return dict(evaluation.facts)
+    seeds = {f"seed {seed}": cause.value for seed, cause in evaluation.causes.items()}
+    return {"failures": evaluation.failures, **seeds, **evaluation.facts}
 
 
 def _facts(facts: Mapping[str, Any]) -> str:

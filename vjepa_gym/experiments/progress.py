@@ -12,6 +12,8 @@ from vjepa_gym.experiments.together import is_first
 
 CONSOLE = Console(stderr=True, quiet=not is_first())
 """Where progress and log lines go, so that neither tears the other apart."""
+RESULTS = Console(highlight=False, markup=False, soft_wrap=True, quiet=not is_first())
+"""Where results are shown."""
 
 SECONDS_BETWEEN_LINES = 10.0
 """How often a line is written where there is no terminal [s]."""

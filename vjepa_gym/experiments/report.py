@@ -25,6 +25,8 @@ def results_table(evaluation: Evaluation) -> Table:
         title_style="bold",
         box=SIMPLE,
         pad_edge=False,  # the whole of it fits in a terminal of 80 columns
+        caption=evaluation.failures or None,
+        caption_justify="left",
     )
     table.add_column("agent", no_wrap=True)
     near = f"<= {evaluation.near_distance * 100:g} cm"
@@ -63,7 +65,7 @@ def write_report(evaluation: Evaluation, folder: Path, *, videos: int) -> Path:
     """Write everything to `folder` and return the page.
 
     Leaves `episodes.json`, `table.json`, `table.txt`, `videos/<seed>.mp4`, `overview.mp4` and
-    `index.html`, which needs none of the others.
+    `index.html`, which needs none of the others; `causes.json` if failures were looked into.
 
     Args:
         evaluation: What was measured.
@@ -77,6 +79,9 @@ def write_report(evaluation: Evaluation, folder: Path, *, videos: int) -> Path:
     }
     _write_json(folder / "episodes.json", episodes)
     _write_json(folder / "table.json", [_json(row) for row in summaries])
+    if evaluation.causes:
+        causes = {seed: cause.value for seed, cause in evaluation.causes.items()}
+        _write_json(folder / "causes.json", causes)
     with (folder / "table.txt").open("w", encoding="utf-8") as file:
         Console(file=file, width=110).print(results_table(evaluation))
     shown = evaluation.counted(evaluation.agent)[:videos]

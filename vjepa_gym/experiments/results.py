@@ -1,12 +1,13 @@
 """What an evaluation measured: the episodes of each agent, and a row of figures for each."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from vjepa_gym.errors import EvaluationError
+from vjepa_gym.experiments.causes import Cause, told
 from vjepa_gym.experiments.rollout import EpisodeRecord
 from vjepa_gym.experiments.statistics import mcnemar, wilson_interval
 
@@ -60,6 +61,7 @@ class Evaluation:
         thresholds: Distances worth a line in the plot [m].
         facts: What is known about the model: its card, its gates.
         configuration: What the run was told.
+        causes: Why episodes of the agent under test failed, by seed, of those looked into.
     """
 
     title: str
@@ -68,6 +70,13 @@ class Evaluation:
     thresholds: tuple[float, ...]
     facts: Mapping[str, Any]
     configuration: Mapping[str, Any]
+    causes: Mapping[int, Cause] = field(default_factory=dict)
+
+    @property
+    def failures(self) -> str:
+        """How many episodes of the agent under test failed, and why; empty if not looked into."""
+        failed = sum(not record.success for record in self.counted(self.agent))
+        return told(self.causes, failed - len(self.causes)) if self.causes else ""
 
     @property
     def agent(self) -> str:

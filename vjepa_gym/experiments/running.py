@@ -7,41 +7,41 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from vjepa_gym.experiments.audit.findings import ERROR
 from vjepa_gym.experiments.audit.report import PAGE, show_audit, write_audit
 from vjepa_gym.experiments.audit.tree import walk_dataset
 from vjepa_gym.experiments.benchmark.report import Benchmark
-from vjepa_gym.experiments.config import GROUPS, ExperimentConfig
+from vjepa_gym.experiments.camera.job import sweep_camera
+from vjepa_gym.experiments.config import ExperimentConfig, agent_name
 from vjepa_gym.experiments.convert.report import show_converted
 from vjepa_gym.experiments.factory import Factory, environments
+from vjepa_gym.experiments.gate_report import show_gates
+from vjepa_gym.experiments.goals import find_goal
 from vjepa_gym.experiments.jobs.audit import AuditConfig, DefectsFoundError, run_audit
 from vjepa_gym.experiments.jobs.benchmark import BenchmarkConfig, run_benchmark
 from vjepa_gym.experiments.jobs.collect import CollectConfig, run_collect
 from vjepa_gym.experiments.jobs.convert import ConvertConfig, plan_conversion, run_conversion
-from vjepa_gym.experiments.jobs.demo import DemoConfig, folder_name, run_demo
+from vjepa_gym.experiments.jobs.demo import DemoConfig, count_rows, folder_name, run_demo
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig, OnEpisode, run_evaluate
-from vjepa_gym.experiments.jobs.features import FeaturesConfig, run_features
-from vjepa_gym.experiments.jobs.gates import GatesConfig, run_gates
+from vjepa_gym.experiments.jobs.features import FeaturesConfig
+from vjepa_gym.experiments.jobs.gates import GatesConfig
 from vjepa_gym.experiments.jobs.goal import GoalConfig, run_goal
+from vjepa_gym.experiments.jobs.heads import HeadsConfig, run_heads
+from vjepa_gym.experiments.jobs.imagine import ImagineConfig
+from vjepa_gym.experiments.jobs.landscape import LandscapeConfig
 from vjepa_gym.experiments.jobs.pretrain import PretrainConfig, run_pretrain
-from vjepa_gym.experiments.jobs.probe import ProbeConfig, run_probe
+from vjepa_gym.experiments.jobs.probe import ProbeConfig
 from vjepa_gym.experiments.jobs.train import TrainConfig, run_train
-from vjepa_gym.experiments.progress import progress, size
+from vjepa_gym.experiments.looking import look_into
+from vjepa_gym.experiments.progress import RESULTS, progress, size
 from vjepa_gym.experiments.report import show_results
 from vjepa_gym.experiments.results import Evaluation
 from vjepa_gym.experiments.rollout import EpisodeRecord
 from vjepa_gym.experiments.seeing.watching import watch
 from vjepa_gym.experiments.settings import EnvConfig
-from vjepa_gym.experiments.together import is_first
-from vjepa_gym.goal_file import GoalFile, read_goal
-from vjepa_gym.world_models.gates import Gates
+from vjepa_gym.goal_file import GoalFile
 
 logger = logging.getLogger(__name__)
-RESULTS = Console(highlight=False, markup=False, soft_wrap=True, quiet=not is_first())
-"""Where results are shown; progress and log lines go elsewhere, to the standard error."""
 
 
 def run(experiment: ExperimentConfig, folder: Path) -> None:
@@ -50,7 +50,7 @@ def run(experiment: ExperimentConfig, folder: Path) -> None:
         case DemoConfig() as job:
             demo(job, folder)
         case EvaluateConfig() as job:
-            show_results(RESULTS, evaluate(experiment, job, folder), folder)
+            measure(experiment, job, folder)
         case CollectConfig() as job:
             collect(job)
         case AuditConfig() as job:
@@ -64,20 +64,15 @@ def run(experiment: ExperimentConfig, folder: Path) -> None:
             RESULTS.print("Nothing was saved." if made is None else f"The goal is in {job.file}.")
         case PretrainConfig() | TrainConfig() as job:
             train(job)
-        case ProbeConfig() as job:
-            probe(job, folder)
-        case FeaturesConfig() as job:
-            features(job, folder)
-        case GatesConfig() as job:
-            gates = run_gates(job)
-            text = json.dumps(gates.to_json(), indent=1)
-            (folder / "gates.json").write_text(text + "\n", encoding="utf-8")
-            show_gates(gates)
+        case HeadsConfig() as job:
+            heads(job, folder)
+        case ProbeConfig() | FeaturesConfig() | LandscapeConfig() | ImagineConfig() | GatesConfig():
+            look_into(experiment, folder)
 
 
 def demo(job: DemoConfig, folder: Path) -> None:
     """Let the shipped model reach, showing how far it is and how often it succeeds."""
-    total = job.evaluation.episodes * (1 + len(job.evaluation.controls)) * len(job.tasks)
+    total = job.evaluation.episodes * count_rows(job) * len(job.tasks)
     with _episodes("demo", total) as on_episode:
         evaluations = run_demo(job, folder, on_episode)
     for task, evaluation in evaluations.items():
@@ -95,7 +90,18 @@ def train(job: PretrainConfig | TrainConfig) -> None:
     with watch("train", job) as on_step:
         model = run_train(job, on_step)
     RESULTS.print(f"The world model is in {job.folder}.")
-    show_gates(model.gates)
+    if model.gates is not None:
+        show_gates(RESULTS, model.gates)
+
+
+def heads(job: HeadsConfig, folder: Path) -> None:
+    """Train heads of a model, showing how far each is, and what they lose on held-out episodes."""
+    judged = run_heads(job, watch)
+    for name, figures in judged.items():
+        told = ", ".join(f"{key} {value:.3g}" for key, value in figures.items())
+        RESULTS.print(f"{name}, on held-out episodes: {told}")
+    RESULTS.print(f"The heads are beside their model, in {job.folder or job.model}.")
+    (folder / "heads.json").write_text(json.dumps(judged, indent=1) + "\n", encoding="utf-8")
 
 
 def collect(job: CollectConfig) -> None:
@@ -162,28 +168,12 @@ def figure_lines(found: Benchmark) -> list[str]:
     return lines
 
 
-def probe(job: ProbeConfig, folder: Path) -> None:
-    """Read hand and objects from encoders, showing how far it is."""
-    with progress("probe", job.readings, "readings") as report:
-        readings = run_probe(job, lambda done, what: report(done, {"now": what}))
-    table = Table("model", "target", "probe", "error", "untrained", "chance", "ratio")
-    for one in readings:
-        errors = [f"{x:.1f} mm" for x in (one.error_mm, one.untrained_mm, one.chance_mm)]
-        table.add_row(one.model, one.target, one.probe, *errors, f"{one.ratio:.2f}")
-    RESULTS.print(table)
-    content = [{**asdict(one), "ratio": one.ratio} for one in readings]
-    (folder / "probes.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def features(job: FeaturesConfig, folder: Path) -> None:
-    """Show what encoders make of a video, and say how much of it the colours show."""
-    table = Table("model", "patches", "explained by red, green, blue", "deviation", "rank")
-    for one in run_features(job, folder):
-        parts = "  ".join(f"{part:.1%}" for part in one.explained)
-        figures = [f"{one.deviation:.3f}", f"{one.rank:.1f}"]
-        table.add_row(one.model, f"{one.patches} x {one.patches}", parts, *figures)
-    RESULTS.print(table)
-    RESULTS.print(f"The video, the stills and the figures are in {folder}.")
+def measure(experiment: ExperimentConfig, job: EvaluateConfig, folder: Path) -> None:
+    """Evaluate an agent, or carry the camera round, and show what was found."""
+    if job.camera.offsets:
+        sweep_camera(experiment, job, folder, RESULTS)
+    else:
+        show_results(RESULTS, evaluate(experiment, job, folder), folder)
 
 
 def evaluate(experiment: ExperimentConfig, job: EvaluateConfig, folder: Path) -> Evaluation:
@@ -191,29 +181,31 @@ def evaluate(experiment: ExperimentConfig, job: EvaluateConfig, folder: Path) ->
     factory = Factory(experiment.world_model)
     where, options, seeds = experiment.env, None, None
     if job.goal:
-        goal = read_goal(job.goal)
+        goal = find_goal(job.goal)
         where, seeds = goal_scene(goal, experiment.env)
         options = goal.reset_options(where.image_size)
         if seeds:
             RESULTS.print(f"The goal was made in {where.id} with seed {seeds[0]}: there it goes.")
-    (name,) = [name for name, kind in GROUPS["agent"].items() if type(experiment.agent) is kind]
-    controls = factory.controls(job.controls, experiment.agent, job.first_seed)
+    name = agent_name(experiment.agent)
     envs = environments(where, job.num_envs if seeds is None else 1, processes=job.processes)
-    agents = {name: factory.agent(experiment.agent, envs), **controls}
     episodes = job.episodes if seeds is None else len(seeds)
-    with closing(envs), _episodes("evaluate", episodes * len(agents)) as on_episode:
-        return run_evaluate(
-            job,
-            envs=envs,
-            agents=agents,
-            folder=folder,
-            title=f"{where.id}: {name}",
-            seeds=seeds,
-            options=options,
-            facts=factory.facts(experiment.agent),
-            configuration=asdict(experiment),
-            on_episode=on_episode,
-        )
+    with closing(envs):
+        controls = factory.controls(job.controls, experiment.agent, job.first_seed, envs)
+        agents = {name: factory.agent(experiment.agent, envs), **controls}
+        with _episodes("evaluate", episodes * len(agents)) as on_episode:
+            return run_evaluate(
+                job,
+                envs=envs,
+                agents=agents,
+                folder=folder,
+                title=f"{where.id}: {name}",
+                seeds=seeds,
+                options=options,
+                facts=factory.facts(experiment.agent),
+                configuration=asdict(experiment),
+                on_episode=on_episode,
+                explain=factory.explainer(experiment.agent, where, options) if job.causes else None,
+            )
 
 
 def goal_scene(goal: GoalFile, env: EnvConfig) -> tuple[EnvConfig, list[int] | None]:
@@ -241,16 +233,3 @@ def _episodes(title: str, total: int) -> Iterator[OnEpisode]:
 
         report(0, {})
         yield on_episode
-
-
-def show_gates(gates: Gates | None) -> None:
-    """Show what was measured, and what of it should be better before anyone plans."""
-    if gates is None:
-        return
-    table = Table("gate", "measured")
-    for name, value in gates.to_json().items():
-        numbers = value if isinstance(value, list) else [value]
-        table.add_row(name.replace("_", " "), "  ".join(f"{number:.3g}" for number in numbers))
-    RESULTS.print(table)
-    for failure in gates.failures():
-        RESULTS.print(f"not passed: {failure}")

@@ -1,10 +1,14 @@
 """The settings of environments, world models and agents, each a group of the command line."""
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from vjepa_gym.agents.cem import CEMConfig, fast
+from vjepa_gym.agents.action_space import SearchConfig
+from vjepa_gym.agents.cem import fast
 from vjepa_gym.agents.energies import ENERGIES
+from vjepa_gym.agents.hierarchy import TwoLevelConfig
+from vjepa_gym.agents.switching import RULES, Switching
 from vjepa_gym.envs import REACH, check_id
 from vjepa_gym.envs.presets import PRESETS
 from vjepa_gym.errors import UnknownNameError
@@ -139,20 +143,92 @@ class WorldModelConfig:
 class PlanningConfig:
     """An agent that plans with the world model."""
 
-    planner: CEMConfig = field(default_factory=fast)
+    planner: Any = field(default_factory=fast)
     """How actions are searched for; `agent.planner=<name>` takes a preset."""
     energy: str = "l1"
-    """How an imagined view is compared with the goal."""
+    """How an imagined view is compared with the goal: `l1`, `l2` or `cosine`."""
     summed: bool = True
     """Whether every imagined step counts, rather than the last."""
+    token_floor: float = 1.0
+    """Least weight of a token; the rest is in proportion to how much the goal and the present view
+    differ there. At 1 all tokens count alike."""
+    pose_weight: float = 0.0
+    """Energy of a metre between the hand and the goal's pose. Above 0 the agent is shown the goal's
+    poses, which no goal image tells."""
+    action_cost: float = 0.0
+    """Energy of a metre that is moved."""
     max_context: int = 1
     """Most views that the world model is given; V-JEPA 2 plans from one."""
+    proposals: int | None = None
+    """How many of the search's first samples the model's inverse-dynamics head proposes. If null,
+    16, or a quarter of few samples, where the model has such a head, and none where it has not."""
+    switch: str = "steps"
+    """When a sub-goal has had its turn: `steps`, after the steps allowed for it; `energy`, when the
+    energy has fallen, or at the latest after `switch_patience` times those steps."""
+    switch_below: float = 0.3
+    """With `switch=energy`: the part of a view's first energy at which it has been made true."""
+    switch_patience: float = 1.0
+    """With `switch=energy`: how many times its steps a view may take."""
+    two_level: bool = False
+    """Whether a planner above, with long steps, puts intermediate goals before far ones."""
+    upper: TwoLevelConfig = field(default_factory=TwoLevelConfig)
+    """How that planner searches."""
+    camera_turn: float = 0.0
+    """How far the camera stands from where the model's data were taken from, seen from above and
+    clockwise [deg]; plans are corrected for it."""
     seed: int = 0
     """Of the random actions that the search draws."""
 
     def __post_init__(self) -> None:
         if self.energy not in ENERGIES:
             raise UnknownNameError("energy", self.energy, ENERGIES)
+        if self.switch not in RULES:
+            raise UnknownNameError("switch", self.switch, RULES)
+        if not isinstance(self.planner, SearchConfig):
+            raise ValueError(f"planner must be the settings of a search, got {self.planner!r}")
+        if not 0 <= self.token_floor <= 1:
+            raise ValueError(f"token_floor must be from 0 to 1, got {self.token_floor}")
+        for name in ("pose_weight", "action_cost"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.max_context < 1:
+            raise ValueError(f"max_context must be at least 1, got {self.max_context}")
+        if not 0 <= (self.proposals or 0) <= self.planner.num_samples:
+            raise ValueError(
+                f"proposals take the place of samples, of which there are "
+                f"{self.planner.num_samples}; got {self.proposals}"
+            )
+        if not math.isfinite(self.camera_turn):
+            raise ValueError(f"camera_turn must be finite, got {self.camera_turn}")
+        if self.two_level and self.pose_weight:
+            raise ValueError(
+                "two_level makes intermediate goals that have no poses: set pose_weight=0"
+            )
+        self.switching()
+
+    def switching(self) -> Switching:
+        """Return when the agent goes on to the next view of its goal.
+
+        Raises:
+            ValueError: A number is impossible; the message says which.
+        """
+        if not 0 < self.switch_below < 1:
+            raise ValueError(f"switch_below must lie between 0 and 1, got {self.switch_below}")
+        if not (math.isfinite(self.switch_patience) and self.switch_patience > 0):
+            raise ValueError(f"switch_patience must be positive, got {self.switch_patience}")
+        return Switching(by=self.switch, below=self.switch_below, patience=self.switch_patience)
+
+
+@dataclass(kw_only=True)
+class InverseConfig:
+    """An agent that does what the model's inverse-dynamics head finds most likely."""
+
+    within: int | None = 2
+    """In how many steps a view is wanted at most, however many are left; null for all of them."""
+
+    def __post_init__(self) -> None:
+        if self.within is not None and self.within < 1:
+            raise ValueError(f"within must be at least 1, or null, got {self.within}")
 
 
 @dataclass(kw_only=True)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
+from vjepa_gym.agents.base import Target
 from vjepa_gym.agents.energies import L1
 from vjepa_gym.experiments.benchmark.report import Comparison, Limit
 from vjepa_gym.experiments.benchmark.seen import Scenes, draw_actions
@@ -128,7 +129,8 @@ def _ranking_error(
         latents = used.encode(scenes.images[:, -1])
         context = replace(scenes.context(1), latents=latents[:1, None])
         imagined = used.imagine(context, drawn)
-        energies.append([L1()(imagined, goal[None])[0] for goal in latents[1:]])
+        goals = [Target(latents=goal[None]) for goal in latents[1:]]
+        energies.append([L1()(imagined, goal)[0] for goal in goals])
     correlations = [rank_correlation(a, b) for a, b in zip(*energies, strict=True)]
     same = [float(a.argmin() == b.argmin()) for a, b in zip(*energies, strict=True)]
     return Limit(

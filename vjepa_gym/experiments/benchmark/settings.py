@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from vjepa_gym.agents.planners import PLANNERS
 from vjepa_gym.datasets.droid.writing import HEADERS
 from vjepa_gym.envs import SHORT
 from vjepa_gym.errors import UnknownNameError
@@ -156,3 +157,59 @@ class TrainingSettings:
     def uses_bfloat16(self, device: str) -> bool:
         """Return whether to compute in bfloat16 on this kind of device."""
         return device == "cuda" if self.bfloat16 is None else self.bfloat16
+
+
+def all_but_paper() -> list[str]:
+    """Return the planners that are measured beside the paper's CEM."""
+    return ["fast", "icem", "mppi", "gradient", "random_shooting"]
+
+
+@dataclass(kw_only=True)
+class PlannerSettings:
+    """Searches, and what they search on."""
+
+    model: str = "tiny"
+    """Name of a shipped model, a folder that `train` left, or with `random` the name of sizes."""
+    random: bool = False
+    """Whether to take a model of such sizes with random weights: its speed is that of a trained
+    one; what it plans means nothing."""
+    precision: str = "float32"
+    """In what the model computes; see `world_model.precision`."""
+    task: str = "reach"
+    """Whose starts and goal images are planned for."""
+    starts: int = 50
+    """How many; their energies are averaged."""
+    planners: list[str] = field(default_factory=all_but_paper)
+    """What is measured beside the paper's CEM, by the names that `agent.planner` has."""
+    horizons: list[int] = field(default_factory=lambda: [1, 2])
+    """How many steps ahead all of them look."""
+    samples: list[int] = field(default_factory=lambda: [16, 32, 64, 128])
+    """With how many samples an iteration `fast` is tried too."""
+    robots: list[int] = field(default_factory=lambda: [8])
+    """How many robots are planned for in one call."""
+    device: str = "auto"
+    """Where to compute; `auto` is a CUDA device if there is one."""
+    threads: int = 0
+    """Threads that torch uses; as many as there are cores if 0."""
+
+    def __post_init__(self) -> None:
+        if self.random and self.model not in MODELS:
+            raise UnknownNameError("model", self.model, MODELS)
+        if self.task not in SHORT:
+            raise UnknownNameError("task", self.task, SHORT)
+        for name in self.planners:
+            if name not in PLANNERS:
+                raise UnknownNameError("planner", name, PLANNERS)
+        counts = [self.starts, *self.horizons, *self.samples, *self.robots]
+        if min(counts) < 1 or self.threads < 0:
+            raise ValueError(
+                "starts, horizons, samples and robots must be positive and threads not negative,"
+                f" got {self}"
+            )
+        if max(self.robots, default=1) > self.starts:
+            raise ValueError(f"robots {self.robots} need as many starts, got {self.starts}")
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts it falls."""
+        return len(self.horizons) * (1 + len(self.planners)) + len(self.robots) + 2

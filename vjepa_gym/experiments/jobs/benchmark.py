@@ -9,12 +9,13 @@ from vjepa_gym.errors import UnknownNameError
 from vjepa_gym.experiments.benchmark.report import Benchmark
 from vjepa_gym.experiments.benchmark.settings import (
     DataSettings,
+    PlannerSettings,
     RolloutSettings,
     SimulatorSettings,
     TrainingSettings,
 )
 
-SUBJECTS = ("simulator", "data", "rollout", "training")
+SUBJECTS = ("simulator", "data", "rollout", "training", "planner")
 SIMULATOR_PARTS = 4
 """Into how many parts its benchmark falls, besides the rounds and the tasks."""
 DATA_PARTS = 2
@@ -31,7 +32,8 @@ class BenchmarkConfig:
     what: str = "simulator"
     """What is measured: `simulator` beside robosuite; `data`: clips of training data beside decord,
     and collecting; `rollout`: imagining beside plainly computing everything anew, and fewer bits
-    beside 32; `training`: a step of pretraining beside a plain loop around transformers."""
+    beside 32; `training`: a step of pretraining beside a plain loop around transformers;
+    `planner`: each search beside the paper's CEM with plain rollouts."""
     rounds: int = 5
     """How often ours and the others' are measured by turns."""
     seconds: float = 2.0
@@ -50,6 +52,8 @@ class BenchmarkConfig:
     """Of rollouts: which are imagined."""
     training: TrainingSettings = field(default_factory=TrainingSettings)
     """Of training: what is trained."""
+    planner: PlannerSettings = field(default_factory=PlannerSettings)
+    """Of planners: which search on what."""
 
     def __post_init__(self) -> None:
         if self.what not in SUBJECTS:
@@ -73,6 +77,8 @@ class BenchmarkConfig:
                 return self.rollout.parts
             case "training":
                 return self.rounds + 1
+            case "planner":
+                return self.planner.parts
         return self.rounds + len(self.simulator.tasks) + SIMULATOR_PARTS
 
 
@@ -112,6 +118,10 @@ def _measure(config: BenchmarkConfig, folder: Path, begin: Callable[[str], None]
             where = {}
         case "training":
             from vjepa_gym.experiments.benchmark.training import measure_training as measure
+
+            where = {}
+        case "planner":
+            from vjepa_gym.experiments.benchmark.planner import measure_planner as measure
 
             where = {}
         case _:

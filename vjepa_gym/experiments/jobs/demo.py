@@ -3,8 +3,9 @@
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from vjepa_gym.agents.cem import CEMConfig, fast
+from vjepa_gym.agents.cem import fast
 from vjepa_gym.agents.energies import ENERGIES
 from vjepa_gym.envs import check_id, full_id
 from vjepa_gym.errors import UnknownNameError
@@ -28,7 +29,7 @@ class DemoConfig:
     """What is done one after another, by the names that `env=` has or by registered names."""
     world_model: str = "tiny"
     """Name of a shipped model, or a folder that `train` left."""
-    planner: CEMConfig = field(default_factory=fast)
+    planner: Any = field(default_factory=fast)
     """How actions are searched for; `job.planner=<name>` takes a preset."""
     energy: str = "l1"
     """How an imagined view is compared with the goal."""
@@ -44,6 +45,7 @@ class DemoConfig:
             check_id(full_id(name))
         if self.energy not in ENERGIES:
             raise UnknownNameError("energy", self.energy, ENERGIES)
+        _agent(self)
 
 
 def run_demo(
@@ -59,17 +61,16 @@ def run_demo(
         CheckpointError: The model cannot be read.
         UnknownNameError: There is no such model, device or control.
     """
-    agent = PlanningConfig(planner=config.planner, energy=config.energy, seed=config.seed)
-    factory = Factory(WorldModelConfig(source=config.world_model, device=config.device))
+    agent, factory = _agent(config), _factory(config)
     evaluations: dict[str, Evaluation] = {}
     for task in config.tasks:
-        controls = factory.controls(config.evaluation.controls, agent, config.seed)
         envs = environments(
             EnvConfig(id=full_id(task)),
             config.evaluation.num_envs,
             processes=config.evaluation.processes,
         )
         with closing(envs):
+            controls = factory.controls(config.evaluation.controls, agent, config.seed, envs)
             evaluations[task] = run_evaluate(
                 config.evaluation,
                 envs=envs,
@@ -87,6 +88,19 @@ def run_demo(
     return evaluations
 
 
+def count_rows(config: DemoConfig) -> int:
+    """Return how many agents there are to each task: the one that is shown, and its controls."""
+    return 1 + len(_factory(config).control_names(config.evaluation.controls, _agent(config)))
+
+
 def folder_name(task: str) -> str:
     """Return what the folder of a task's report is called."""
     return task.replace("/", "_")
+
+
+def _agent(config: DemoConfig) -> PlanningConfig:
+    return PlanningConfig(planner=config.planner, energy=config.energy, seed=config.seed)
+
+
+def _factory(config: DemoConfig) -> Factory:
+    return Factory(WorldModelConfig(source=config.world_model, device=config.device))

@@ -10,12 +10,18 @@ import gymnasium as gym
 
 from vjepa_gym.agents.controls import Expert, HoldStill, RandomAgent
 from vjepa_gym.errors import UnknownNameError
+from vjepa_gym.experiments.camera.settings import CameraSweep
+from vjepa_gym.experiments.causes import Cause, failures
 from vjepa_gym.experiments.report import write_report
 from vjepa_gym.experiments.results import Evaluation
 from vjepa_gym.experiments.rollout import EpisodeRecord, rollout
 from vjepa_gym.types import Agent
 from vjepa_gym.world_models.vjepa2_ac import VJEPA2AC
 
+DEFAULT_CONTROLS = ("no_proposals", "inverse", "persistence", "hold_still", "random", "expert")
+"""What stands beside an agent unless something else is asked for, as far as it makes sense."""
+Explain = Callable[[Sequence[int]], Mapping[int, Cause]]
+"""Says why episodes failed, by seed."""
 OnEpisode = Callable[[str, EpisodeRecord], None]
 """Called with the agent's name as soon as one of its episodes is over."""
 
@@ -32,24 +38,30 @@ class EvaluateConfig:
     """Robots that are driven at the same time."""
     processes: bool = False
     """Whether each environment has a process of its own."""
-    controls: list[str] = field(
-        default_factory=lambda: ["persistence", "hold_still", "random", "expert"]
-    )
-    """Agents that bound the figures: `persistence` plans likewise but imagines that nothing
-    changes, `expert` does what the environment's own expert would."""
+    controls: list[str] = field(default_factory=lambda: list(DEFAULT_CONTROLS))
+    """Agents that bound the figures: `no_proposals` plans without the model's inverse-dynamics
+    head, and `inverse` is that head alone; `persistence` plans likewise but imagines that nothing
+    changes, `expert` does what the environment's own expert would. Of these, the ones that make
+    sense; an agent without proposals has `with_proposals` beside it."""
     near_distance: float = 0.02
     """A distance to the goal that is reported beside success [m]."""
     videos: int = 50
     """Of how many episodes to keep a video."""
+    causes: int = 0
+    """Of how many failed episodes of an agent that plans to find out why: each is run again with an
+    exhaustive search, and with the simulator in the model's place, which takes a minute or two."""
     goal: str = ""
-    """A goal file that `vjepa-gym goal` made, instead of the task's own goals. One that was made in
-    simulation brings its environment and its seed with it, so that there is one episode."""
+    """A goal file that `vjepa-gym goal` made, instead of the task's own goals; or a frame of an
+    episode: `<dataset>:<episode>:<frame>`. One that was made in simulation brings its environment
+    and its seed with it, so that there is one episode."""
+    camera: CameraSweep = field(default_factory=CameraSweep)
+    """Offsets at which the camera stands, for a study instead of one evaluation."""
 
     def __post_init__(self) -> None:
         for name in ("episodes", "num_envs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("first_seed", "near_distance", "videos"):
+        for name in ("first_seed", "near_distance", "videos", "causes"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
@@ -77,15 +89,21 @@ def make_envs(
 
 
 def make_controls(
-    names: list[str], *, blind: Callable[[], Agent] | None = None, seed: int = 0
+    names: list[str],
+    *,
+    blind: Callable[[], Agent] | None = None,
+    seed: int = 0,
+    others: Mapping[str, Callable[[], Agent]] | None = None,
 ) -> dict[str, Agent]:
     """Return the controls of an agent, by name.
 
     Args:
-        names: Which: `hold_still`, `random`, `expert`, and `persistence` if there is `blind`.
+        names: Which: `hold_still`, `random`, `expert`, `persistence` if there is `blind`, and those
+            of `others`.
         blind: Makes the agent under test with a world model in which nothing changes; None for an
             agent without a world model, which has no such control.
         seed: Seeds the random moves.
+        others: Make further controls, by name.
 
     Raises:
         UnknownNameError: There is no such control.
@@ -94,6 +112,7 @@ def make_controls(
         "hold_still": HoldStill,
         "random": partial(RandomAgent, seed),
         "expert": Expert,
+        **(others or {}),
     }
     if blind:
         makers["persistence"] = blind
@@ -117,7 +136,8 @@ def model_card(world_model: VJEPA2AC, name: str) -> dict[str, Any]:
     if world_model.gates is None:
         return card | {"gates": "not measured"}
     failures = world_model.gates.failures() or ["all passed"]
-    return card | {"gates": "; ".join(failures)} | world_model.gates.to_json()
+    table = {row.gate: f"{row.measured} ({row.wanted})" for row in world_model.gates.rows()}
+    return card | {"gates": "; ".join(failures)} | table
 
 
 def run_evaluate(
@@ -132,6 +152,7 @@ def run_evaluate(
     facts: Mapping[str, Any] | None = None,
     configuration: Mapping[str, Any] | None = None,
     on_episode: OnEpisode | None = None,
+    explain: Explain | None = None,
 ) -> Evaluation:
     """Run every agent on the same seeds and write the report to `folder`.
 
@@ -146,6 +167,7 @@ def run_evaluate(
         facts: What is known about the model, for the page.
         configuration: What the run was told, for the page; `config` by default.
         on_episode: Called after each episode.
+        explain: Says why the first agent's failures failed, of as many as `config` says.
     """
     if seeds is None:
         seeds = range(config.first_seed, config.first_seed + config.episodes)
@@ -160,6 +182,7 @@ def run_evaluate(
             options=options,
             on_episode=partial(on_episode, name) if on_episode else None,
         )
+    failed = failures(records[first])[: config.causes]
     evaluation = Evaluation(
         title=title,
         records=records,
@@ -167,6 +190,7 @@ def run_evaluate(
         thresholds=(config.near_distance,),
         facts=facts or {},
         configuration=configuration or asdict(config),
+        causes=explain(failed) if explain and failed else {},
     )
     write_report(evaluation, folder, videos=config.videos)
     return evaluation

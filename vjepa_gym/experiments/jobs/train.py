@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
-from vjepa_gym.errors import DatasetError
+from vjepa_gym.errors import DatasetError, PlanningError
 from vjepa_gym.experiments.frames import open_split
+from vjepa_gym.experiments.jobs.gates import judge
 from vjepa_gym.experiments.progress import progress
 from vjepa_gym.experiments.seeing.settings import WatchConfig
 from vjepa_gym.experiments.usage import UsageError, checking
@@ -19,13 +20,12 @@ from vjepa_gym.learning.distributed import current_world
 from vjepa_gym.learning.precision import choose_precision
 from vjepa_gym.learning.training import OnStep
 from vjepa_gym.types import Frames
-from vjepa_gym.world_models.gates import GateConfig, measure_gates
+from vjepa_gym.world_models.gates import PARTS, GateConfig
 from vjepa_gym.world_models.latents import OnProgress
 from vjepa_gym.world_models.post_training import Latents, check_length, train_predictor
 from vjepa_gym.world_models.post_training_config import POST_TRAINING, PostTrainingConfig
 from vjepa_gym.world_models.presets import ModelConfig
 from vjepa_gym.world_models.starting_model import starting_model
-from vjepa_gym.world_models.thinning import thinned
 from vjepa_gym.world_models.vjepa2_ac import VJEPA2AC
 
 ENCODER = "runs/encoder"
@@ -121,7 +121,7 @@ def run_train(config: TrainConfig, on_step: OnStep | None = None) -> VJEPA2AC:
         hz=config.hz,
         skip_bad=config.skip_bad,
     )
-    with _encoding() as on_encoded:
+    with encoding() as on_encoded:
         model = train_predictor(
             frames,
             start,
@@ -155,17 +155,24 @@ def _check(config: TrainConfig, model: ModelConfig, device: torch.device) -> Non
 
 def _judge(model: VJEPA2AC, frames: Frames, held_out: Frames, config: TrainConfig) -> None:
     """Measure the gates, by such steps as it was trained on; one that cannot be judged is kept."""
-    judged, known = (thinned(part, config.training.stride) for part in (held_out, frames))
     try:
-        model.gates = measure_gates(
-            model, judged, seed=config.seed, config=config.gates, known=known
-        )
-    except DatasetError as error:
+        with progress("gates", len(PARTS), "parts") as report:
+            model.gates = judge(
+                model,
+                frames,
+                held_out,
+                data=config.data,
+                seed=config.seed,
+                config=config.gates,
+                stride=config.training.stride,
+                on_part=lambda done, now: report(done, {"now": now}),
+            )
+    except (DatasetError, PlanningError) as error:
         logger.warning("The model is trained, but its gates cannot be measured. %s", error)
 
 
 @contextmanager
-def _encoding() -> Iterator[OnProgress]:
+def encoding() -> Iterator[OnProgress]:
     """Yield what shows how many frames are encoded, once there is something to encode."""
     with ExitStack() as shown:
         reports = []
