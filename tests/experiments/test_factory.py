@@ -117,7 +117,7 @@ def test_the_row_of_the_proposals_alone_and_that_without_stand_beside_a_plan(hea
 
 
 def test_an_agent_without_proposals_has_a_row_with_some(headed, envs):
-    controls = headed.controls(USUAL, PlanningConfig(planner=SMALL), 0)
+    controls = headed.controls(USUAL, PlanningConfig(planner=SMALL, proposals=0), 0)
     assert list(controls) == ["with_proposals", *USUAL[1:]]
     asked = []
     propose = headed.inverse.propose
@@ -160,3 +160,10 @@ def test_proposals_are_turned_like_the_camera(headed):
     turned = headed._proposer(PlanningConfig(planner=SMALL, proposals=1, camera_turn=90.0))
     assert turned._angle == pytest.approx(math.pi / 2)
     assert headed._proposer(PlanningConfig(planner=SMALL, proposals=1)) is headed.inverse
+
+
+def test_unless_it_is_said_a_head_proposes_and_a_row_tells_what_that_is_worth(headed, bare):
+    assert headed.settled(PlanningConfig(planner=SMALL)).proposals == 2
+    assert bare.settled(PlanningConfig(planner=SMALL)).proposals == 0
+    assert headed.settled(PlanningConfig(planner=SMALL, proposals=0)).proposals == 0
+    assert list(headed.controls(USUAL, PlanningConfig(planner=SMALL), 0)) == USUAL
