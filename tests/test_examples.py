@@ -163,9 +163,8 @@ def test_every_command_of_the_readme_composes(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["vjepa-gym"])
     monkeypatch.setattr(launch, "run", lambda experiment, folder: None)
     readme = (ROOT / "README.md").read_text()
-    commands = re.findall(
-        r"^vjepa-gym ((?:collect|audit|convert|pretrain|train|heads|evaluate)\b[^#\n]*)", readme, re.M
-    )
+    jobs = "collect|audit|convert|pretrain|train|heads|evaluate"
+    commands = re.findall(rf"^vjepa-gym ((?:{jobs})\b[^#\n]*)", readme, re.M)
     assert len(commands) == 11
     for command in commands:
         assert main(command.split()) == 0

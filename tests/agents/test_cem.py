@@ -301,18 +301,20 @@ def test_a_senseless_setting_is_refused_by_its_name(field, value):
         CEMConfig(**{field: value})
 
 
-def test_the_first_sequences_may_repeat_one_action_and_later_ones_do_not():
+def test_some_of_the_first_sequences_may_repeat_one_action():
     config = CEMConfig(
-        horizon=3,
-        num_samples=16,
-        num_iterations=2,
-        num_elites=4,
-        repeat_first=True,
-        record=True,
+        horizon=3, num_samples=16, num_iterations=2, num_elites=4, repeated=0.5, record=True
     )
     plan = CEM(config).plan(lambda actions: actions.square().sum((-1, -2)), 2)
     assert plan.trace.samples is not None
-    first, second = plan.trace.samples
-    torch.testing.assert_close(first, first[:, :, :1].expand_as(first))
-    assert not torch.allclose(second, second[:, :, :1].expand_as(second))
-    assert first[:, :, 0].std(1)[..., :3].min() > 0.01
+    for iteration, number in enumerate((8, 0)):
+        samples = plan.trace.samples[iteration]
+        alike = (samples == samples[:, :, :1]).all((2, 3))
+        assert alike.sum(1).tolist() == [number, number]
+    assert plan.trace.samples[0, :, :8, 0, :3].std(1).min() > 0.01
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_is_not_more_than_all(share):
+    with pytest.raises(ValueError, match="repeated must lie in"):
+        CEMConfig(repeated=share)

@@ -221,7 +221,7 @@ def place(tmp_path, monkeypatch):
 
 SWEEP = ["evaluate", "job.camera.offsets=[0,15]", "env.image_size=16"]
 FEW = ["job.camera.steps=5", "job.camera.moves=3", "job.camera.trials=2", "job.num_envs=1"]
-QUICK = ["agent.planner.num_samples=8", "agent.planner.num_iterations=1", "job.episodes=1"]
+QUICK = ["agent.planner.num_samples=16", "agent.planner.num_iterations=1", "job.episodes=1"]
 
 
 def test_a_sweep_from_the_command_line(place, capsys):

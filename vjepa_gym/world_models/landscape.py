@@ -128,15 +128,7 @@ def measure_landscape(
     extent = torch.tensor([config.extent], device=true.device)
     ticks = symmetric_ticks(extent, config.points)
     changes = symmetric_ticks(true[:, GRIPPER].abs().clamp_min(MAX_GRIPPER), config.points)
-    parts = {
-        "planes": torch.cat([axis_grid(true, axes, ticks) for axes in PLANES], 1),
-        "cuts": torch.cat([axis_grid(true, (axis,), ticks) for axis in TRANSLATION], 1),
-        "gripper": axis_grid(true, (GRIPPER,), changes),
-        "way": straight_way(true, config.points),
-        "turned": turned_actions(
-            true, config.directions, torch.Generator().manual_seed(config.seed)
-        ),
-    }
+    parts = _around(true, ticks, changes, config)
 
     def ask(actions: Float[Tensor, "n samples 7"]) -> Float[Tensor, "n samples"]:
         return energies_at(world_model, context, actions, energy, target)
@@ -159,6 +151,23 @@ def measure_landscape(
         minimum=least.places[0].cpu(),
         minimum_energy=float(least.values),
     )
+
+
+def _around(
+    true: Float[Tensor, "1 7"],
+    ticks: Float[Tensor, "1 points"],
+    changes: Float[Tensor, "1 points"],
+    config: GridConfig,
+) -> dict[str, Float[Tensor, "1 _ 7"]]:
+    """Return the actions of each part of a landscape but the cube, by its name."""
+    generator = torch.Generator().manual_seed(config.seed)
+    return {
+        "planes": torch.cat([axis_grid(true, axes, ticks) for axes in PLANES], 1),
+        "cuts": torch.cat([axis_grid(true, (axis,), ticks) for axis in TRANSLATION], 1),
+        "gripper": axis_grid(true, (GRIPPER,), changes),
+        "way": straight_way(true, config.points),
+        "turned": turned_actions(true, config.directions, generator),
+    }
 
 
 def argmin_error(
