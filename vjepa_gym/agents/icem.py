@@ -24,7 +24,7 @@ class ICEMConfig(SearchConfig):
     """Improved cross-entropy search; momentum, decay and what is kept are the paper's."""
 
     horizon: int = 2
-    num_samples: int = 160
+    num_samples: int = 128
     """Action sequences imagined in the first iteration."""
     num_iterations: int = 8
     gripper: Gripper = Gripper.still
@@ -34,7 +34,7 @@ class ICEMConfig(SearchConfig):
     noise_exponent: float = 2.0
     """How much the noise hangs together along the horizon: 0 not at all, 2 to 4 in the paper.
     It matters from a horizon of three on: two steps have no frequencies to choose from."""
-    decay: float = 1.25
+    decay: float = 1.15
     """Each iteration has this many times fewer samples than the one before, but at least twice
     the elites."""
     kept_fraction: float = 0.3
