@@ -1,5 +1,6 @@
 """What a search may choose from, and what the searches have in common."""
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -72,7 +73,7 @@ class SearchConfig:
             *("max_translation", "max_rotation", "max_gripper"),
             *("initial_std", "initial_gripper_std"),
         ):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         self._refuse_below(0, "gripper_dead_zone", "converged_below")
         self._refuse_outside_unit("gripper_smoothing")
@@ -96,6 +97,11 @@ class SearchConfig:
     def _check_min_std(self, min_std: float) -> None:
         """Refuse a least spread that no spread has, or that a search would never fall below."""
         self._refuse_below(0, "min_std")
+        if not min_std < self.max_translation:
+            raise ValueError(
+                f"min_std must be smaller than max_translation = {self.max_translation}, or the "
+                f"search never becomes narrower than its limits; got {min_std}"
+            )
         if 0 < self.converged_below <= min_std:
             raise ValueError(
                 f"converged_below must be larger than min_std = {min_std}, below which the spread "

@@ -54,9 +54,9 @@ class ICEMConfig(SearchConfig):
         self._refuse_outside_unit("momentum")
         if not 0 <= self.kept_fraction <= 1:
             raise ValueError(f"kept_fraction must lie in [0, 1], got {self.kept_fraction}")
-        if not 1 < self.num_elites <= self.num_samples:
+        if not 1 < self.num_elites <= self.num_samples // 2:
             raise ValueError(
-                f"num_elites must lie between 2 and num_samples = {self.num_samples}, "
+                f"num_elites must lie between 2 and half of num_samples = {self.num_samples}, "
                 f"got {self.num_elites}"
             )
 

@@ -5,6 +5,7 @@ the form of TD-MPC2 (Hansen et al., arXiv 2310.16828, appendix A): the spread is
 the elites are averaged, and the next plan begins at this one, shifted.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -39,7 +40,7 @@ class MPPIConfig(SearchConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_min_std(self.min_std)
-        if not self.temperature > 0:
+        if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature must be positive, got {self.temperature}")
         if not 0 <= self.num_elites <= self.num_samples:
             raise ValueError(

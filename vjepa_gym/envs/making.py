@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from functools import partial
+from inspect import signature
 from typing import Any
 
+from vjepa_gym.envs.arguments import check_name
 from vjepa_gym.envs.state_env import StateEnv
 from vjepa_gym.envs.tabletop import TabletopEnv
 from vjepa_gym.envs.task import Task
@@ -22,10 +24,14 @@ MAKERS: dict[str, Callable[..., Task]] = {
     "PickPlaceBox": partial(PickPlace, "box"),
 }
 """The paper's columns: what makes each task."""
+OPTIONS = ("subgoals", *list(signature(TabletopEnv).parameters)[1:])
+"""What may be said of an environment: `gym.make(..., <option>=...)`."""
 
 
 def make_tabletop(*, task: str, subgoals: bool = True, **kwargs: Any) -> TabletopEnv:
     """Return the environment behind `vjepa_gym/Franka<task>-v0`; see `TabletopEnv`."""
+    for name in kwargs:
+        check_name("option of an environment", name, OPTIONS)
     return TabletopEnv(_make_task(task, subgoals), **kwargs)
 
 

@@ -19,6 +19,9 @@ from vjepa_gym.experiments.progress import RESULTS, progress
 from vjepa_gym.experiments.settings import WorldModelConfig
 from vjepa_gym.world_models.landscape_figures import mean_figures
 
+STANDS_STILL = 0.01
+"""Latents that differ by no more than this, on average, are taken to be of the same view."""
+
 
 def look_into(experiment: ExperimentConfig, folder: Path) -> None:
     """Do one of the jobs that show what a model is like."""
@@ -89,8 +92,11 @@ def imagine(experiment: ExperimentConfig, job: ImagineConfig, folder: Path) -> N
         with closing(environments(experiment.env, 1)) as envs:
             agent = Factory(model).agent(experiment.agent, envs)
     found = run_imagine(job, folder, experiment.env, agent)
-    table = Table("step", "error over that of no change")
-    for step, ratio in enumerate(found["error_over_unchanged"], start=1):
-        table.add_row(str(step), f"{ratio:.3f}")
+    table = Table("step", "error", "error of no change", "ratio")
+    figures = zip(found["error"], found["unchanged"], found["error_over_unchanged"], strict=True)
+    for step, (error, unchanged, ratio) in enumerate(figures, start=1):
+        # Where the arm stands still, a ratio says nothing.
+        told = f"{ratio:.2f}" if unchanged > STANDS_STILL else "the arm stands still"
+        table.add_row(str(step), f"{error:.3f}", f"{unchanged:.4f}", told)
     RESULTS.print(table)
     RESULTS.print(f"The videos, the stills and the figures are in {folder}.")

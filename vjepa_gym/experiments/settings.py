@@ -13,10 +13,16 @@ from vjepa_gym.envs import REACH, check_id
 from vjepa_gym.envs.presets import PRESETS
 from vjepa_gym.errors import UnknownNameError
 from vjepa_gym.images import image_shape
-from vjepa_gym.spaces import IMAGE_SIZE
+from vjepa_gym.spaces import IMAGE_SIZE, MAX_GRIPPER, MAX_ROTATION, MAX_TRANSLATION
 
 PRECISIONS = ("auto", "float32", "bfloat16", "int8")
 """In what a world model can compute; see `learning.precision`."""
+LIMITS = {
+    "max_translation": MAX_TRANSLATION,
+    "max_rotation": MAX_ROTATION,
+    "max_gripper": MAX_GRIPPER,
+}
+"""Most that one step of an arm may do along an axis [m, rad, closedness]."""
 DYNAMICS = ("learned", "persistence", "oracle")
 """What a planning agent imagines with."""
 
@@ -186,6 +192,7 @@ class PlanningConfig:
             raise UnknownNameError("switch", self.switch, RULES)
         if not isinstance(self.planner, SearchConfig):
             raise ValueError(f"planner must be the settings of a search, got {self.planner!r}")
+        _check_limits(self.planner)
         if not 0 <= self.token_floor <= 1:
             raise ValueError(f"token_floor must be from 0 to 1, got {self.token_floor}")
         for name in ("pose_weight", "action_cost"):
@@ -217,6 +224,16 @@ class PlanningConfig:
         if not (math.isfinite(self.switch_patience) and self.switch_patience > 0):
             raise ValueError(f"switch_patience must be positive, got {self.switch_patience}")
         return Switching(by=self.switch, below=self.switch_below, patience=self.switch_patience)
+
+
+def _check_limits(planner: SearchConfig) -> None:
+    """Raise `ValueError` if a search may plan what no arm of ours does in one step."""
+    for name, most in LIMITS.items():
+        if getattr(planner, name) > most:
+            raise ValueError(
+                f"planner.{name} is {getattr(planner, name)}, but one step of an arm may do {most} at"
+                " most; what is planned beyond that would be cut off"
+            )
 
 
 @dataclass(kw_only=True)

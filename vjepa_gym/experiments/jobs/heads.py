@@ -172,6 +172,12 @@ def _training(name: str, config: HeadsConfig) -> TrainingConfig:
 def _folder(config: HeadsConfig, source: Path | None) -> Path:
     if config.folder:
         return Path(config.folder)
+    named = config.model.startswith("facebook/")
+    if source is None and "/" in config.model and not named:
+        raise UsageError(
+            f"There is no model in {config.model}: `vjepa-gym train job.folder={config.model}`"
+            " makes one; or name another, job.model=<folder>."
+        )
     if source is None or config.model in shipped_world_models():
         raise UsageError(
             f"{config.model} is in no folder of yours: say where its heads are to be kept, with a"

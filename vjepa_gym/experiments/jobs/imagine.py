@@ -145,6 +145,8 @@ def run_imagine(
         "model": config.model,
         "from": (env or EnvConfig()).id if config.live else config.data,
         "start": config.start,
+        "error": np.mean(errors, 0).tolist(),
+        "unchanged": np.mean(unchanged, 0).tolist(),
         "error_over_unchanged": (np.sum(errors, 0) / np.sum(unchanged, 0)).tolist(),
         "episodes": told,
     }
