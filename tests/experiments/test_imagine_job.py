@@ -252,7 +252,7 @@ def test_from_the_command_line(config, monkeypatch, tmp_path, capsys):
     words = ["job.model=model", "job.data=data", "job.held_out=2", "job.horizon=2"]
     words += ["job.side=96", "job.candidates=0", "job.device=cpu"]
     assert main(["imagine", *words]) == 0
-    assert "error over that of no change" in capsys.readouterr().out
+    assert "error of no change" in capsys.readouterr().out
     planner = ["agent.planner=random_shooting", "agent.planner.num_samples=8"]
     assert main(["imagine", *words, "job.plan=true", *planner]) == 0
     assert main(["imagine", *words, "job.plan=true", "agent=random"]) == 2

@@ -36,7 +36,7 @@ class ICEMConfig(SearchConfig):
     It matters from a horizon of three on: two steps have no frequencies to choose from."""
     decay: float = 1.15
     """Each iteration has this many times fewer samples than the one before, but at least twice
-    the elites."""
+    the elites, if there were as many."""
     kept_fraction: float = 0.3
     """Share of the elites that also stand among the samples of the next iteration, and, shifted by
     a step, among the first of the next plan if it starts warm."""
@@ -54,9 +54,9 @@ class ICEMConfig(SearchConfig):
         self._refuse_outside_unit("momentum")
         if not 0 <= self.kept_fraction <= 1:
             raise ValueError(f"kept_fraction must lie in [0, 1], got {self.kept_fraction}")
-        if not 1 < self.num_elites <= self.num_samples // 2:
+        if not 1 < self.num_elites <= self.num_samples:
             raise ValueError(
-                f"num_elites must lie between 2 and half of num_samples = {self.num_samples}, "
+                f"num_elites must lie between 2 and num_samples = {self.num_samples}, "
                 f"got {self.num_elites}"
             )
 

@@ -231,8 +231,8 @@ def _check_limits(planner: SearchConfig) -> None:
     for name, most in LIMITS.items():
         if getattr(planner, name) > most:
             raise ValueError(
-                f"planner.{name} is {getattr(planner, name)}, but one step of an arm may do {most} at"
-                " most; what is planned beyond that would be cut off"
+                f"planner.{name} is {getattr(planner, name)}, but one step of an arm may do {most}"
+                " at most; what is planned beyond that would be cut off"
             )
 
 
