@@ -104,7 +104,7 @@ def test_a_probe_says_what_it_cannot_do(workplace, capsys, words, said):
 
 
 def test_evaluation_leaves_a_report_of_the_agent_and_its_controls(workplace, capsys):
-    few = ["agent.planner.num_samples=8", "agent.planner.num_iterations=1"]
+    few = ["agent.planner.num_samples=16", "agent.planner.num_iterations=1"]
     assert main(["evaluate", *EASY, *few, "world_model.source=model"]) == 0
     assert "planning" in capsys.readouterr().out
     agents = [row["agent"] for row in result(workplace, "evaluate", "table.json")]
@@ -114,7 +114,7 @@ def test_evaluation_leaves_a_report_of_the_agent_and_its_controls(workplace, cap
 
 def test_planning_sees_the_centred_square_of_wide_pictures(workplace, capsys):
     wide = ["env.image_size=[24,40]", "world_model.source=model", "job.controls=[expert]"]
-    few = ["agent.planner.num_samples=8", "agent.planner.num_iterations=1"]
+    few = ["agent.planner.num_samples=16", "agent.planner.num_iterations=1"]
     assert main(["evaluate", *EASY, *wide, *few]) == 0
     assert "planning" in capsys.readouterr().out
     assert list(workplace.glob("runs/evaluate/*/index.html"))
