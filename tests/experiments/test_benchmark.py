@@ -197,7 +197,7 @@ def test_a_simulator_that_cannot_be_is_refused(wrong):
 
 def test_unknown_names_are_refused():
     with pytest.raises(UnknownNameError, match="rollout"):
-        BenchmarkConfig(what="planner")
+        BenchmarkConfig(what="cooking")
     with pytest.raises(UnknownNameError, match="reach"):
         SimulatorSettings(tasks=["juggle"])
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vjepa_gym.agents.action_space import SearchConfig
 from vjepa_gym.agents.base import Planner
+from vjepa_gym.agents.cem import CEMConfig
 from vjepa_gym.agents.energies import L1
 from vjepa_gym.agents.planners import PLANNERS, make_planner
 from vjepa_gym.envs import SHORT
@@ -180,10 +181,18 @@ def _at_horizon(
         )
         limits += _quality(name, horizon, _search(bench, config), reference, hold)
     for samples in settings.samples:
-        config = replace(PLANNERS[FAST](), horizon=horizon, num_samples=samples)
-        found = _search(bench, config)
+        found = _search(bench, _with_samples(samples, horizon))
         limits += _quality(f"{FAST} with {samples} samples", horizon, found, reference, hold)[:1]
     return comparisons, limits
+
+
+def _with_samples(samples: int, horizon: int) -> CEMConfig:
+    """Return `fast` with other samples; half of few of them are elites."""
+    fast = PLANNERS[FAST]()
+    assert isinstance(fast, CEMConfig)
+    elites = min(fast.num_elites, max(2, samples // 2))
+    kept = min(fast.kept_elites, elites)
+    return replace(fast, horizon=horizon, num_samples=samples, num_elites=elites, kept_elites=kept)
 
 
 def _quality(
