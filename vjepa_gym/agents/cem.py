@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vjepa_gym.agents.action_space import Gripper, SearchConfig
-from vjepa_gym.agents.base import Cost, Plan
 from vjepa_gym.agents.distribution import Distribution
+from vjepa_gym.agents.search import Search
 from vjepa_gym.agents.search_planner import SearchPlanner, elites_of
 
 
@@ -72,29 +72,9 @@ class CEM(SearchPlanner[CEMConfig]):
     on how many there are.
     """
 
-    def plan(
-        self,
-        cost: Cost,
-        n: int,
-        *,
-        previous: Float[Tensor, "robots steps axes"] | None = None,
-        proposals: Float[Tensor, "robots some steps axes"] | None = None,
-    ) -> Plan:
-        """Return the action sequences of least cost that the search comes upon.
-
-        Args:
-            cost: Imagines action sequences and compares where they lead with the goal.
-            n: How many robots there are.
-            previous: The actions planned one step ago; NaN for robots that begin anew.
-            proposals: Sequences among the samples of the first iteration.
-
-        Raises:
-            ValueError: `previous` or `proposals` are not of this search.
-            PlanningError: A cost or a proposal is not finite.
-        """
+    def _search(self, search: Search) -> None:
         config = self.config
-        search = self._begin(cost, n, previous, proposals)
-        distribution = self._first(search, n)
+        distribution = self._first(search)
         kept: list[Tensor] = []
         while search.goes_on():
             # Sample action sequences
@@ -120,7 +100,6 @@ class CEM(SearchPlanner[CEMConfig]):
             if config.answer_best:
                 answer, expected = search.best_actions, search.best_cost
             search.conclude(answer, expected, distribution.spread(), which)
-        return search.plan()
 
     def _refit(
         self, elites: Float[Tensor, "n elites horizon dim"], old: Distribution

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vjepa_gym.agents.action_space import Gripper, SearchConfig
-from vjepa_gym.agents.base import Cost, Plan
+from vjepa_gym.agents.base import Cost
 from vjepa_gym.agents.search import Search
 from vjepa_gym.agents.search_planner import SearchPlanner
 from vjepa_gym.errors import PlanningError
@@ -56,39 +56,18 @@ class GradientPlanner(SearchPlanner[GradientConfig]):
     robot has converged when no start moved farther than `converged_below` in a step.
     """
 
-    def plan(
-        self,
-        cost: Cost,
-        n: int,
-        *,
-        previous: Float[Tensor, "robots steps axes"] | None = None,
-        proposals: Float[Tensor, "robots some steps axes"] | None = None,
-    ) -> Plan:
-        """Return the cheapest action sequences that the descent comes upon.
-
-        Args:
-            cost: Imagines action sequences and compares where they lead with the goal.
-            n: How many robots there are.
-            previous: The actions planned one step ago; NaN for robots that begin anew.
-            proposals: Sequences to start from, instead of random ones.
-
-        Raises:
-            ValueError: `previous` or `proposals` are not of this search.
-            PlanningError: A cost, its gradient or a proposal is not finite; or there is no
-                gradient.
-        """
+    def _search(self, search: Search) -> None:
         if torch.is_inference_mode_enabled():
             raise PlanningError(
                 "Gradient descent cannot work within torch.inference_mode, which forgets how costs "
                 "came about: plan within torch.no_grad instead."
             )
         space = self.space
-        search = self._begin(cost, n, previous, proposals)
-        starts = self._starts(search, n, 0 if proposals is None else proposals.shape[1])
+        starts = self._starts(search)
         descent = Adam(self._searched())
         while search.goes_on():
             # Imagine where the starts lead, and which way is down
-            costs, slope = _differentiate(cost, starts)
+            costs, slope = _differentiate(search.cost, starts)
             search.note(starts, costs, starts.std(1, correction=0))
             _check_slope(slope)
 
@@ -100,18 +79,15 @@ class GradientPlanner(SearchPlanner[GradientConfig]):
             starts = moved
             cheapest = costs.argmin(1, keepdim=True)
             search.conclude(search.best_actions, search.best_cost, distance, cheapest)
-        return search.plan()
 
-    def _starts(
-        self, search: Search, n: int, proposed: int
-    ) -> Float[Tensor, "n samples horizon dim"]:
+    def _starts(self, search: Search) -> Float[Tensor, "n samples horizon dim"]:
         """Return the proposals, the centre, and random sequences."""
         number = self.config.num_samples
-        first = self._first(search, n)
+        first = self._first(search)
         drawn = first.sample(self._noise.white(number, self.horizon))
         starts = search.among(drawn, [first.likeliest()[:, None]])
         categories = self.space.categories
-        given = min(proposed + 1, number)
+        given = min(search.proposed + 1, number)
         if categories is None or given == number:
             return starts
         # Counting in threes tries all first changes first, then all combinations with the next.

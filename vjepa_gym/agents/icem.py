@@ -13,7 +13,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vjepa_gym.agents.action_space import Gripper, SearchConfig
-from vjepa_gym.agents.base import Cost, Plan
 from vjepa_gym.agents.distribution import Distribution, shifted
 from vjepa_gym.agents.search import Search
 from vjepa_gym.agents.search_planner import SearchPlanner, elites_of
@@ -84,31 +83,11 @@ class ICEM(SearchPlanner[ICEMConfig]):
         super().reset()
         self._remembered = None
 
-    def plan(
-        self,
-        cost: Cost,
-        n: int,
-        *,
-        previous: Float[Tensor, "robots steps axes"] | None = None,
-        proposals: Float[Tensor, "robots some steps axes"] | None = None,
-    ) -> Plan:
-        """Return the cheapest action sequences that the search comes upon.
-
-        Args:
-            cost: Imagines action sequences and compares where they lead with the goal.
-            n: How many robots there are.
-            previous: The actions planned one step ago; NaN for robots that begin anew.
-            proposals: Sequences among the samples of the first iteration.
-
-        Raises:
-            ValueError: `previous` or `proposals` are not of this search.
-            PlanningError: A cost or a proposal is not finite.
-        """
+    def _search(self, search: Search) -> None:
         config = self.config
-        search = self._begin(cost, n, previous, proposals)
-        if search.begin is not None and previous is not None:
-            search.begin = shifted(previous, previous[:, -1])
-        distribution = self._first(search, n)
+        if search.begin is not None and search.previous is not None:
+            search.begin = shifted(search.previous, search.previous[:, -1])
+        distribution = self._first(search)
         kept: Tensor | None = None
         while search.goes_on():
             # Sample action sequences that hang together, fewer in each iteration
@@ -131,7 +110,6 @@ class ICEM(SearchPlanner[ICEMConfig]):
             self._remember(kept, search)
             distribution = self._refit(elites, distribution)
             search.conclude(search.best_actions, search.best_cost, distribution.spread(), which)
-        return search.plan()
 
     def _refit(
         self, elites: Float[Tensor, "n elites horizon dim"], old: Distribution

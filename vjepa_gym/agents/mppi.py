@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vjepa_gym.agents.action_space import Gripper, SearchConfig
-from vjepa_gym.agents.base import Cost, Plan
 from vjepa_gym.agents.distribution import Distribution
+from vjepa_gym.agents.search import Search
 from vjepa_gym.agents.search_planner import SearchPlanner, elites_of
 
 
@@ -52,30 +52,10 @@ class MPPIConfig(SearchConfig):
 class MPPI(SearchPlanner[MPPIConfig]):
     """Plans with path integrals, for many robots at once."""
 
-    def plan(
-        self,
-        cost: Cost,
-        n: int,
-        *,
-        previous: Float[Tensor, "robots steps axes"] | None = None,
-        proposals: Float[Tensor, "robots some steps axes"] | None = None,
-    ) -> Plan:
-        """Return the average of what the search comes upon, the cheapest counting most.
-
-        Args:
-            cost: Imagines action sequences and compares where they lead with the goal.
-            n: How many robots there are.
-            previous: The actions planned one step ago; NaN for robots that begin anew.
-            proposals: Sequences among the samples of the first iteration.
-
-        Raises:
-            ValueError: `previous` or `proposals` are not of this search.
-            PlanningError: A cost or a proposal is not finite.
-        """
+    def _search(self, search: Search) -> None:
         config, space = self.config, self.space
         min_std = space.row(config.min_std, 0.0) * space.unit
-        search = self._begin(cost, n, previous, proposals)
-        distribution = self._first(search, n)
+        distribution = self._first(search)
         while search.goes_on():
             # Sample action sequences
             drawn = distribution.sample(self._noise.white(config.num_samples, self.horizon))
@@ -94,7 +74,6 @@ class MPPI(SearchPlanner[MPPIConfig]):
             distribution = fitted.no_narrower(min_std)
             expected = (weights * elite_costs).sum(1)
             search.conclude(distribution.likeliest(), expected, distribution.spread(), which)
-        return search.plan()
 
 
 def weights_of(costs: Float[Tensor, "n elites"], temperature: float) -> Float[Tensor, "n elites"]:

@@ -16,6 +16,9 @@ class Search:
     """The books of one plan: what was imagined, what came of it, and whether to go on.
 
     Attributes:
+        cost: What action sequences are asked about.
+        previous: The actions planned one step ago, if there are any.
+        proposed: How many sequences were proposed for each robot.
         begin: Where each robot's search begins: its previous plan, one step on; None or NaN
             where there is none.
         iteration: How many iterations are over.
@@ -53,8 +56,10 @@ class Search:
         """
         _check_previous(previous, (n, config.horizon, space.dim))
         _check_proposals(proposals, (n, config.horizon, space.dim), config.num_samples)
-        self._config, self._space, self._cost, self._clock = config, space, cost, clock
+        self._config, self._space, self.cost, self._clock = config, space, cost, clock
         self._proposals = None if proposals is None else space.constrain(proposals)
+        self.previous = previous
+        self.proposed = 0 if proposals is None else proposals.shape[1]
         self.begin = None
         if config.warm_start and previous is not None:
             self.begin = shifted(previous)
@@ -121,7 +126,7 @@ class Search:
             ValueError: The costs are not one a sequence.
         """
         with torch.no_grad():
-            return self.note(samples, self._cost(samples), spread)
+            return self.note(samples, self.cost(samples), spread)
 
     def note(
         self,

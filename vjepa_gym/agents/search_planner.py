@@ -1,6 +1,7 @@
 """What planners that search have in common: settings, actions, random numbers and a clock."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -9,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from vjepa_gym.agents.action_space import ActionSpace, SearchConfig
-from vjepa_gym.agents.base import Cost
+from vjepa_gym.agents.base import Cost, Plan
 from vjepa_gym.agents.distribution import Distribution
 from vjepa_gym.agents.noise import Noise
 from vjepa_gym.agents.search import Search, chosen
@@ -17,8 +18,8 @@ from vjepa_gym.agents.search import Search, chosen
 Config = TypeVar("Config", bound=SearchConfig)
 
 
-class SearchPlanner(Generic[Config]):
-    """What planners that search have in common: settings, actions, random numbers, a clock.
+class SearchPlanner(ABC, Generic[Config]):
+    """What planners that search have in common: all but how they search.
 
     Attributes:
         config: How to search.
@@ -57,10 +58,27 @@ class SearchPlanner(Generic[Config]):
         """Begin the random numbers anew."""
         self._noise.reset()
 
-    def _begin(
-        self, cost: Cost, n: int, previous: Tensor | None, proposals: Tensor | None
-    ) -> Search:
-        """Open the books of the next plan and begin its random numbers."""
+    def plan(
+        self,
+        cost: Cost,
+        n: int,
+        *,
+        previous: Float[Tensor, "robots steps axes"] | None = None,
+        proposals: Float[Tensor, "robots some steps axes"] | None = None,
+    ) -> Plan:
+        """Return the action sequences of least cost that the search comes upon.
+
+        Args:
+            cost: Imagines action sequences and compares where they lead with the goal.
+            n: How many robots there are.
+            previous: The actions planned one step ago; NaN for robots that begin anew.
+            proposals: Sequences among the samples of the first iteration.
+
+        Raises:
+            ValueError: `previous` or `proposals` are not of this search.
+            PlanningError: A cost or a proposal is not finite, or gradients are needed and there
+                are none.
+        """
         search = Search(
             self.config,
             self.space,
@@ -71,10 +89,15 @@ class SearchPlanner(Generic[Config]):
             clock=self._clock,
         )
         self._noise.begin_plan()
-        return search
+        self._search(search)
+        return search.plan()
 
-    def _first(self, search: Search, n: int) -> Distribution:
-        return Distribution.first(self.space, n, self.horizon, search.begin)
+    @abstractmethod
+    def _search(self, search: Search) -> None:
+        """Go through the iterations, concluding each in the books."""
+
+    def _first(self, search: Search) -> Distribution:
+        return Distribution.first(self.space, len(search.best_cost), self.horizon, search.begin)
 
 
 def elites_of(

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from enum import Enum
+from typing import Any
 
 import gymnasium as gym
 
@@ -35,44 +36,37 @@ class Cause(Enum):
 
 def exhaustive(config: SearchConfig) -> CEMConfig:
     """Return a search of the same actions that leaves little to be found."""
-    shared = {field.name: getattr(config, field.name) for field in fields(SearchConfig)}
-    thorough = {
-        "num_samples": 800,
-        "num_iterations": 12,
-        "num_elites": 20,
-        "initial_std": 1.0,
-        "min_std": 5e-4,
-        "mean_momentum": 0.0,
-        "std_momentum": 0.3,
-        "kept_elites": 5,
-        "sample_mean": True,
-        "weighted_elites": True,
-        "answer_best": True,
-        "converged_below": 0.0,
-        "budget_s": None,
-        "record": False,
-    }
-    return CEMConfig(**shared | thorough)
+    return _thorough(
+        config,
+        num_samples=800,
+        num_iterations=12,
+        num_elites=20,
+        min_std=min(5e-4, config.max_translation / 2),
+        std_momentum=0.3,
+        kept_elites=5,
+        answer_best=True,
+    )
 
 
 def foresight(config: SearchConfig) -> CEMConfig:
     """Return a search of the same actions for a world model that simulates each: one step ahead."""
-    shared = {field.name: getattr(config, field.name) for field in fields(SearchConfig)}
-    few = {
-        "horizon": 1,
-        "num_samples": 32,
-        "num_iterations": 4,
-        "num_elites": 6,
-        "mean_momentum": 0.0,
-        "std_momentum": 0.0,
-        "kept_elites": 2,
-        "sample_mean": True,
-        "weighted_elites": True,
-        "converged_below": 0.0,
-        "budget_s": None,
-        "record": False,
-    }
-    return CEMConfig(**shared | few)
+    return _thorough(
+        config,
+        horizon=1,
+        num_samples=32,
+        num_iterations=4,
+        num_elites=6,
+        std_momentum=0.0,
+        kept_elites=2,
+    )
+
+
+def _thorough(config: SearchConfig, **chosen: Any) -> CEMConfig:
+    """Return a search among the actions of `config` that nothing but its iterations ends."""
+    same = {field.name: getattr(config, field.name) for field in fields(SearchConfig)}
+    unhurried = {"initial_std": 1.0, "converged_below": 0.0, "budget_s": None, "record": False}
+    usual = {"mean_momentum": 0.0, "sample_mean": True, "weighted_elites": True}
+    return CEMConfig(**(same | unhurried | usual | chosen))
 
 
 def failures(records: Sequence[EpisodeRecord]) -> list[int]:

@@ -40,12 +40,11 @@ from vjepa_gym.experiments.settings import (
 from vjepa_gym.learning.devices import choose_device
 from vjepa_gym.types import Agent
 from vjepa_gym.world_models.base import WorldModel
-from vjepa_gym.world_models.heads.files import folder_of, has_head, load_head
+from vjepa_gym.world_models.heads.files import advice, folder_of, has_head, load_head
 from vjepa_gym.world_models.vjepa2_ac import (
     VJEPA2AC,
     Persistence,
     load_world_model,
-    shipped_world_models,
 )
 
 logger = logging.getLogger(__name__)
@@ -245,12 +244,7 @@ class Factory:
         return load_head(name, folder, self.model, self.model.device)
 
     def _missing(self, name: str) -> str:
-        source, kept = self.config.source, ""
-        if source in shipped_world_models():
-            kept = f" job.folder=runs/{source}"
-        command = f"`vjepa-gym heads job.model={source}{kept} job.heads=[{name}]`"
-        then = f" Then: world_model.source=runs/{source}" if kept else ""
-        return f"{source} has no {name} head; {command} trains one on its latents.{then}"
+        return f"{self.config.source} has no {name} head; {advice(name, self.config.source)}."
 
 
 def _usual(config: PlanningConfig) -> int:

@@ -122,9 +122,23 @@ def _sizes_called(name: str) -> ModelConfig:
     return MODELS[name]()
 
 
+def check_known(name: str) -> None:
+    """Do nothing if this may be a model: a name that is known, or a path to something.
+
+    Raises:
+        UnknownNameError: It is no name and no path; lists the names.
+        CheckpointError: It is a path to nothing, or the name of sizes without weights.
+    """
+    shipped = shipped_world_models()
+    known = name in shipped or name in _releases() or name.startswith(HUB_PREFIX)
+    if not known and not Path(name).exists():
+        raise _unknown(name, [*shipped, *RELEASED, *HUB_NAMES])
+
+
 def _find(
     name: str, config: ModelConfig | None, sha256: str | None, on_progress: OnProgress | None
 ) -> VJEPA2 | VJEPA2AC:
+    check_known(name)
     shipped, path = shipped_world_models(), Path(name)
     if name not in shipped and path.is_file():
         if sha256 is not None:
@@ -133,8 +147,6 @@ def _find(
     if name not in shipped and not path.is_dir() and name in (releases := _releases()):
         return _load_fetched(releases[name], config, sha256, on_progress)
     folder = name in shipped or path.is_dir()
-    if not folder and not name.startswith(HUB_PREFIX):
-        raise _unknown(name, [*shipped, *RELEASED, *HUB_NAMES])
     for option, given in {"config": config, "sha256": sha256}.items():
         if given is not None:
             raise ValueError(

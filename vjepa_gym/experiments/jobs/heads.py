@@ -21,6 +21,7 @@ from vjepa_gym.types import Frames
 from vjepa_gym.world_models.heads.files import facts_of_encoder, folder_of
 from vjepa_gym.world_models.heads.registry import HEADS
 from vjepa_gym.world_models.heads.training import RUNS, judge_head, train_head
+from vjepa_gym.world_models.loading import check_known
 from vjepa_gym.world_models.vjepa2_ac import VJEPA2AC, load_world_model, shipped_world_models
 
 
@@ -172,12 +173,7 @@ def _training(name: str, config: HeadsConfig) -> TrainingConfig:
 def _folder(config: HeadsConfig, source: Path | None) -> Path:
     if config.folder:
         return Path(config.folder)
-    named = config.model.startswith("facebook/")
-    if source is None and "/" in config.model and not named:
-        raise UsageError(
-            f"There is no model in {config.model}: `vjepa-gym train job.folder={config.model}`"
-            " makes one; or name another, job.model=<folder>."
-        )
+    check_known(config.model)
     if source is None or config.model in shipped_world_models():
         raise UsageError(
             f"{config.model} is in no folder of yours: say where its heads are to be kept, with a"

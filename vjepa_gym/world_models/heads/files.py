@@ -98,13 +98,13 @@ def load_head(
     kind = _kind(name)
     weights, told = _paths(name, folder)
     if not has_head(name, folder):
-        raise CheckpointError(f"{folder} has no head {name!r}; {_advice(name, folder)}.")
+        raise CheckpointError(f"{folder} has no head {name!r}; {advice(name, folder)}.")
     content = read_json(told)
     if not isinstance(content, dict) or content.get(HEAD) != name or CONFIG not in content:
-        raise CheckpointError(f"{told} does not describe a head {name!r}; {_advice(name, folder)}.")
+        raise CheckpointError(f"{told} does not describe a head {name!r}; {advice(name, folder)}.")
     if difference := _difference(content.get(ENCODER), world_model):
         raise CheckpointError(
-            f"{weights} was trained on other latents: {difference}; {_advice(name, folder)}."
+            f"{weights} was trained on other latents: {difference}; {advice(name, folder)}."
         )
     config = from_json(kind.config, content[CONFIG], source=told)
     head = kind.module(config, world_model.config)
@@ -178,9 +178,10 @@ def _paths(name: str, folder: Path) -> tuple[Path, Path]:
     return folder / f"{name}.safetensors", folder / f"{name}.json"
 
 
-def _advice(name: str, folder: Path) -> str:
-    """Return what trains a head for the model in a folder."""
-    shipped = {path: known for known, path in shipped_world_models().items()}
-    model = shipped.get(folder)
-    where = f"job.model={folder}" if model is None else f"job.model={model} job.folder=runs/{model}"
+def advice(name: str, source: str | Path) -> str:
+    """Return what trains a head for a world model, by the model's name or folder."""
+    names = {path: known for known, path in shipped_world_models().items()}
+    model = names.get(Path(source), str(source))
+    kept = f" job.folder=runs/{Path(model).name}"
+    where = f"job.model={model}" if Path(model).is_dir() else f"job.model={model}{kept}"
     return f"`vjepa-gym heads {where} job.heads=[{name}]` trains one"
