@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from vjepa_gym.experiments.jobs.gates import GatesConfig, objects_in, run_gates,
 from vjepa_gym.learning.layers import initialise
 from vjepa_gym.world_models.ac_predictor import ACPredictor
 from vjepa_gym.world_models.encoder import VisionTransformer
+from vjepa_gym.world_models.familiarity import FAMILIARITY_FILE
 from vjepa_gym.world_models.gates import PARTS, GateConfig, Gates
 from vjepa_gym.world_models.presets import debug
 from vjepa_gym.world_models.probing import NOBODY_SAYS
@@ -129,6 +131,21 @@ def test_held_out_episodes_are_judged_and_the_others_known(droid, model, judged)
     assert (second.num_episodes, all_of_them["known"]) == (4, None)
     with pytest.raises(DatasetError, match="between 1 and 3; got 4"):
         run_gates(config(model, droid, held_out=4))
+
+
+def test_a_model_that_does_not_know_its_training_views_is_told_them(droid, model, judged, tmp_path):
+    mine = tmp_path / "mine"
+    shutil.copytree(model, mine)
+    (mine / FAMILIARITY_FILE).unlink(missing_ok=True)
+    run_gates(config(mine, droid, held_out=0))
+    run_gates(config(mine, droid, held_out=1, store=False))
+    assert VJEPA2AC.load(mine).familiarity is None
+    run_gates(config(mine, droid, held_out=1))
+    assert VJEPA2AC.load(mine).familiarity is not None
+    written = (mine / FAMILIARITY_FILE).read_bytes()
+    run_gates(config(mine, droid, held_out=2))
+    assert (mine / FAMILIARITY_FILE).read_bytes() == written
+    assert len(judged) == 4
 
 
 def test_objects_are_those_of_the_rows_that_are_judged(tmp_path, model, judged):

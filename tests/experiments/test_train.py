@@ -15,6 +15,7 @@ from vjepa_gym.errors import CheckpointError, DatasetError
 from vjepa_gym.experiments import launch
 from vjepa_gym.experiments.cli import main
 from vjepa_gym.experiments.config import GROUPS, PRESETS
+from vjepa_gym.experiments.frames import open_whole
 from vjepa_gym.experiments.jobs import gates
 from vjepa_gym.experiments.jobs.train import TrainConfig, run_train
 from vjepa_gym.learning.checkpoints import save_model, to_json
@@ -90,6 +91,12 @@ def test_a_predictor_is_trained_judged_and_kept(ours, model, tmp_path):
     kept = json.loads((tmp_path / "run" / "gates.json").read_text())
     assert kept == trained.gates.to_json()
     again = VJEPA2AC.load(tmp_path / "run")
+    frames = open_whole(str(ours), size=again.config.encoder.image_size).images
+    assert trained.familiarity is not None
+    assert again.familiarity is not None
+    for familiarity in (trained.familiarity, again.familiarity):
+        distances = familiarity.distance(again.encode(np.asarray(frames[:])))
+        assert 0 < distances.median() <= 1
     assert all(torch.equal(again.state_dict()[k], x) for k, x in trained.state_dict().items())
     # A new predictor knows the scales of these data.
     assert not torch.equal(again.predictor.action_scale, torch.full((7,), 0.5))

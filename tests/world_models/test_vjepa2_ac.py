@@ -3,16 +3,19 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from vjepa_gym.errors import CheckpointError, UnknownNameError
 from vjepa_gym.learning.layers import initialise
+from vjepa_gym.types import Frames
 from vjepa_gym.world_models import vjepa2_ac
 from vjepa_gym.world_models.ac_predictor import ACPredictor
 from vjepa_gym.world_models.base import Context, WorldModel
 from vjepa_gym.world_models.encoder import VisionTransformer
+from vjepa_gym.world_models.familiarity import FAMILIARITY_FILE, Familiarity
 from vjepa_gym.world_models.gates import Gates
 from vjepa_gym.world_models.poses import integrate
 from vjepa_gym.world_models.presets import debug
@@ -182,6 +185,45 @@ def test_a_model_without_gates_is_saved_without(world_model: VJEPA2AC, tmp_path:
     world_model.save(tmp_path)
     assert not (tmp_path / "gates.json").exists()
     assert VJEPA2AC.load(tmp_path).gates is None
+
+
+def familiar(world_model: VJEPA2AC) -> Familiarity:
+    images = pictures(60).numpy()
+    poses = np.zeros((60, 7), np.float32)
+    frames = Frames(images=images, poses=poses, offsets=np.array([0, 30, 60]))
+    draw = torch.Generator().manual_seed(0)
+    return Familiarity.fit(world_model, *frames.split(1), draw)
+
+
+def test_what_is_familiar_is_kept_with_the_model(world_model: VJEPA2AC, tmp_path: Path) -> None:
+    world_model.save(tmp_path)
+    assert VJEPA2AC.load(tmp_path).familiarity is None
+    world_model.familiarity = familiar(world_model)
+    world_model.save(tmp_path, half=True)
+    again = VJEPA2AC.load(tmp_path)
+    assert again.familiarity is not None
+    latents = world_model.encode(pictures(8, side=20))
+    expected = world_model.familiarity.distance(latents)
+    assert torch.equal(again.familiarity.distance(latents), expected)
+    assert not set(again.state_dict()) - set(world_model.state_dict())
+    # A model that does not know replaces one that did.
+    again.familiarity = None
+    again.save(tmp_path)
+    assert not (tmp_path / FAMILIARITY_FILE).exists()
+
+
+def test_what_was_familiar_to_another_encoder_is_left_aside(
+    world_model: VJEPA2AC, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    world_model.familiarity = familiar(world_model)
+    world_model.save(tmp_path)
+    kept = (tmp_path / FAMILIARITY_FILE).read_bytes()
+    initialise(world_model.encoder, torch.Generator().manual_seed(5))
+    world_model.encoder.get_parameter("norm.bias").data.fill_(0.2)
+    world_model.save(tmp_path)
+    (tmp_path / FAMILIARITY_FILE).write_bytes(kept)
+    assert VJEPA2AC.load(tmp_path).familiarity is None
+    assert f"vjepa-gym gates job.model={tmp_path}" in caplog.text
 
 
 def test_weights_of_another_size_are_refused(world_model: VJEPA2AC, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """V-JEPA 2-AC as a world model: encoder, predictor and preprocessing in one, kept in one folder."""
 
+import logging
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -24,6 +25,7 @@ from vjepa_gym.learning.precision import Frozen, computing_in
 from vjepa_gym.world_models.ac_predictor import ACPredictor
 from vjepa_gym.world_models.base import Context, Imagined, WorldModel
 from vjepa_gym.world_models.encoder import VisionTransformer, encode_frames
+from vjepa_gym.world_models.familiarity import FAMILIARITY_FILE, Familiarity
 from vjepa_gym.world_models.gates import Gates
 from vjepa_gym.world_models.imagination import imagine
 from vjepa_gym.world_models.pixels import Pixels, checked
@@ -36,6 +38,8 @@ GATES_FILE = "gates.json"
 ENCODED_TOGETHER = 64
 """Images that pass the encoder at once."""
 
+logger = logging.getLogger(__name__)
+
 
 class VJEPA2AC(Frozen):
     """The world model that agents plan with. It is frozen; gradients reach actions only.
@@ -45,6 +49,7 @@ class VJEPA2AC(Frozen):
         encoder: From images to latents.
         predictor: From latents and an action to the next latents.
         gates: What was measured on held-out episodes, if it was.
+        familiarity: What the views that it was trained on look like to it, if that was measured.
         precision: In what it computes; `lower` changes it.
     """
 
@@ -54,6 +59,7 @@ class VJEPA2AC(Frozen):
         encoder: nn.Module,
         predictor: ACPredictor,
         gates: Gates | None = None,
+        familiarity: Familiarity | None = None,
     ) -> None:
         """Put the world model together.
 
@@ -64,6 +70,8 @@ class VJEPA2AC(Frozen):
                 [batch 3 time height width] to tokens [batch tokens width], row by row.
             predictor: Predicts in its latents.
             gates: What was measured on held-out episodes, if it was.
+            familiarity: What the views that it was trained on look like to it, if that was
+                measured.
         """
         super().__init__()
         self.config = config
@@ -71,6 +79,7 @@ class VJEPA2AC(Frozen):
         self.predictor = predictor
         self.preprocessing = Preprocessing(config.preprocessing, config.encoder.image_size)
         self.gates = gates
+        self.familiarity = familiarity
         self.to(predictor.state_mean.device).eval().requires_grad_(False)
 
     @torch.no_grad()
@@ -121,7 +130,10 @@ class VJEPA2AC(Frozen):
         return replace(imagined, latents=imagined.latents.to(context.latents.dtype))
 
     def save(self, folder: str | Path, *, half: bool = False) -> None:
-        """Write `model.safetensors`, `config.json` and, if there are gates, `gates.json`.
+        """Write `model.safetensors`, `config.json` and what was measured.
+
+        That is `gates.json` and `familiarity.safetensors`, of which each is there if the model has
+        it. An older familiarity, of other weights, goes.
 
         Args:
             folder: Made if need be.
@@ -135,6 +147,10 @@ class VJEPA2AC(Frozen):
         save_model(
             Path(folder), weights=self.state_dict(), config=to_json(self.config), half=half, **extra
         )
+        if self.familiarity is None:
+            (Path(folder) / FAMILIARITY_FILE).unlink(missing_ok=True)
+        else:
+            self.familiarity.save(Path(folder) / FAMILIARITY_FILE, self.encoder)
 
     @classmethod
     def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> "VJEPA2AC":
@@ -155,6 +171,7 @@ class VJEPA2AC(Frozen):
         predictor = ACPredictor(config.ac_predictor, config.encoder.width)
         model = cls(config, encoder, predictor, gates)
         load_into(model, load_weights(folder), source=folder / WEIGHTS_FILE)
+        model.familiarity = _familiarity(folder, model.encoder)
         return model.to(device)
 
 
@@ -177,6 +194,21 @@ class Persistence:
             latents=context.latents[:, -1][:, None, None].expand(-1, samples, horizon, -1, -1),
             poses=follow(context.poses[:, -1:].expand(-1, samples, -1), actions),
         )
+
+
+def _familiarity(folder: Path, encoder: nn.Module) -> Familiarity | None:
+    """Return what lies beside a model, if it is of this encoder."""
+    path = folder / FAMILIARITY_FILE
+    if not path.is_file():
+        return None
+    found = Familiarity.load(path, encoder)
+    if found is None:
+        logger.warning(
+            "%s was measured with another encoder and is left aside; `vjepa-gym gates job.model=%s`"
+            " measures it again.",
+            *(path, folder),
+        )
+    return found
 
 
 def shipped_world_models() -> dict[str, Path]:

@@ -12,6 +12,7 @@ from vjepa_gym.agents.controls import Expert, HoldStill, RandomAgent
 from vjepa_gym.errors import UnknownNameError
 from vjepa_gym.experiments.camera.settings import CameraSweep
 from vjepa_gym.experiments.causes import Cause, failures
+from vjepa_gym.experiments.familiar import FirstLook
 from vjepa_gym.experiments.report import write_report
 from vjepa_gym.experiments.results import Evaluation
 from vjepa_gym.experiments.rollout import EpisodeRecord, rollout
@@ -153,6 +154,7 @@ def run_evaluate(
     configuration: Mapping[str, Any] | None = None,
     on_episode: OnEpisode | None = None,
     explain: Explain | None = None,
+    world_model: VJEPA2AC | None = None,
 ) -> Evaluation:
     """Run every agent on the same seeds and write the report to `folder`.
 
@@ -168,29 +170,47 @@ def run_evaluate(
         configuration: What the run was told, for the page; `config` by default.
         on_episode: Called after each episode.
         explain: Says why the first agent's failures failed, of as many as `config` says.
+        world_model: What the first agent sees with. How far what it sees is from the model's
+            training is told if it is far, and added to `facts`.
     """
     if seeds is None:
         seeds = range(config.first_seed, config.first_seed + config.episodes)
     first = next(iter(agents))
-    records: dict[str, list[EpisodeRecord]] = {}
-    for name, agent in agents.items():
-        records[name] = rollout(
-            envs,
-            agent,
-            seeds,
-            record_frames=name == first and config.videos > 0,
-            options=options,
-            on_episode=partial(on_episode, name) if on_episode else None,
-        )
+    look = FirstLook(agents[first], world_model) if world_model else None
+    looking = {**agents, first: look} if look else agents
+    records = _run(looking, envs, seeds, options, on_episode, record=config.videos > 0)
     failed = failures(records[first])[: config.causes]
     evaluation = Evaluation(
         title=title,
         records=records,
         near_distance=config.near_distance,
         thresholds=(config.near_distance,),
-        facts=facts or {},
+        facts={**(facts or {}), **(look.facts if look else {})},
         configuration=configuration or asdict(config),
         causes=explain(failed) if explain and failed else {},
     )
     write_report(evaluation, folder, videos=config.videos)
     return evaluation
+
+
+def _run(
+    agents: Mapping[str, Agent],
+    envs: gym.vector.VectorEnv,
+    seeds: Sequence[int],
+    options: dict[str, Any] | None,
+    on_episode: OnEpisode | None,
+    *,
+    record: bool,
+) -> dict[str, list[EpisodeRecord]]:
+    """Return what each agent did, and if wanted what the first of them saw."""
+    return {
+        name: rollout(
+            envs,
+            agent,
+            seeds,
+            record_frames=record and number == 0,
+            options=options,
+            on_episode=partial(on_episode, name) if on_episode else None,
+        )
+        for number, (name, agent) in enumerate(agents.items())
+    }

@@ -15,9 +15,10 @@ from vjepa_gym.errors import DatasetError, VJEPAGymError
 from vjepa_gym.experiments.factory import Factory, environments
 from vjepa_gym.experiments.frames import open_split, open_whole
 from vjepa_gym.experiments.jobs.probe import object_positions
+from vjepa_gym.experiments.keeping import own_folder, store_familiarity
 from vjepa_gym.experiments.rollout import EpisodeRecord, rollout
 from vjepa_gym.experiments.settings import EnvConfig, PlanningConfig, WorldModelConfig
-from vjepa_gym.learning.checkpoints import CONFIG_FILE, write_json
+from vjepa_gym.learning.checkpoints import write_json
 from vjepa_gym.types import Frames
 from vjepa_gym.world_models.base import WorldModel
 from vjepa_gym.world_models.gates import (
@@ -29,7 +30,7 @@ from vjepa_gym.world_models.gates import (
     measure_gates,
 )
 from vjepa_gym.world_models.thinning import thinned
-from vjepa_gym.world_models.vjepa2_ac import GATES_FILE, shipped_world_models
+from vjepa_gym.world_models.vjepa2_ac import GATES_FILE
 
 HELD_OUT = 100
 """Episodes that are judged unless told otherwise."""
@@ -66,7 +67,8 @@ class GatesConfig:
     """Registered name of the environment of these."""
     store: bool = True
     """Whether to keep what was measured with the model too, as its `gates.json`, if its folder is
-    yours; a shipped or released model is left as it is."""
+    yours; a shipped or released model is left as it is. A folder without `familiarity.safetensors`
+    is given one, of the episodes before those that are held out."""
     strict: bool = False
     """Whether to end with exit status 1 if a gate is not passed. Otherwise the status is 0: it says
     that they were measured."""
@@ -115,6 +117,9 @@ def run_gates(config: GatesConfig, on_part: OnPart | None = None) -> Gates:
         config=config.gates,
         on_part=told,
     )
+    if config.store and known is not None:
+        given = {"data": config.data, "seed": config.seed}
+        store_familiarity(factory.model, config.model, known, judged, **given)
     if config.oracle_episodes:
         gates = _with_oracle(gates, factory, config, told)
     told(config.parts, "")
@@ -185,10 +190,8 @@ def objects_in(data: str, episodes: range, stride: int = 1) -> Objects | None:
 
 def store_gates(gates: Gates, model: str) -> Path | None:
     """Keep gates in the folder of a model, and return the file; None if it is nobody's to write."""
-    folder = Path(model)
-    if model in shipped_world_models() or not (folder / CONFIG_FILE).is_file():
-        return None
-    if folder.resolve() in [path.resolve() for path in shipped_world_models().values()]:
+    folder = own_folder(model)
+    if folder is None:
         return None
     try:
         write_json(folder / GATES_FILE, gates.to_json())

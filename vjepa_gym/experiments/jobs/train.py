@@ -11,6 +11,7 @@ import torch
 from vjepa_gym.errors import DatasetError, PlanningError
 from vjepa_gym.experiments.frames import open_split
 from vjepa_gym.experiments.jobs.gates import judge
+from vjepa_gym.experiments.keeping import familiarity_of
 from vjepa_gym.experiments.progress import progress
 from vjepa_gym.experiments.seeing.settings import WatchConfig
 from vjepa_gym.experiments.usage import UsageError, checking
@@ -91,7 +92,8 @@ class TrainConfig(WatchConfig):
 def run_train(config: TrainConfig, on_step: OnStep | None = None) -> VJEPA2AC:
     """Train the predictor, judge it on what was held out, and return the whole model.
 
-    `folder` holds it as well, with its gates. Of several processes, the first judges and writes.
+    `folder` holds it as well, with its gates and what its training views look like to it. Of
+    several processes, the first judges and writes.
 
     Raises:
         CheckpointError: There is no such encoder or initial model, it is of other sizes, or its
@@ -137,6 +139,7 @@ def run_train(config: TrainConfig, on_step: OnStep | None = None) -> VJEPA2AC:
         )
     if current_world().is_first:
         _judge(model, frames, held_out, config)
+        model.familiarity = familiarity_of(model, frames, held_out, seed=config.seed)
         model.save(Path(config.folder), half=config.half)
     return model
 
