@@ -14,7 +14,7 @@ from vjepa_gym.errors import UnknownNameError, VJEPAGymError
 from vjepa_gym.experiments.together import TOGETHER, is_first, is_to_say, processes
 
 JOBS = {
-    "demo": "the shipped model reaches for goal images: a table, videos, a page to look at",
+    "demo": "the shipped model does what goal images show: a table, videos, a page, failed gates",
     "collect": "fill a dataset with simulated episodes in DROID's layout; resumes",
     "audit": "name every defect of a dataset in DROID's layout, anybody's, and describe its data",
     "convert": "take a dataset from DROID's layout to LeRobot, robomimic or a cache, and back",
@@ -31,6 +31,8 @@ JOBS = {
     "landscape": "draw the energy around the true action, for a model, for the oracle, or for two"
     " frames in a file",
     "evaluate": "measure how often an agent succeeds, with intervals",
+    "compare": "measure agents beside each other, in any tasks and labs on the same seeds, in one"
+    " table; resumes",
     "benchmark": "measure simulator, data, rollout, training or planner, beside others",
 }
 """What can be run, and what one gets from it."""
@@ -46,7 +48,7 @@ POSITIONAL = {
 """The keys of a job that words without a key stand for, in this order."""
 FLAGS = {"audit": ("checksums",)}
 """The keys of a job that are switched on by `--<key>`."""
-RESUMES = ("collect", "pretrain", "train", "heads")
+RESUMES = ("collect", "pretrain", "train", "heads", "compare")
 """The jobs that go on where they were stopped."""
 
 HELP = """\
@@ -61,6 +63,7 @@ Examples
   vjepa-gym audit data/mine --checksums
   vjepa-gym evaluate agent=planning agent.planner=fast world_model=tiny
   vjepa-gym evaluate agent=expert env=pick_place_cup env.lab=test
+  vjepa-gym compare job.tasks=[reach,grasp_cup] job.episodes=20
   vjepa-gym evaluate -m agent=planning,random          every combination, one after another
 
 vjepa-gym <job> --help        every key of that job, its default and its meaning

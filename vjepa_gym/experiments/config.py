@@ -17,6 +17,7 @@ from vjepa_gym.experiments.collect.presets import COLLECTIONS
 from vjepa_gym.experiments.jobs.audit import AuditConfig
 from vjepa_gym.experiments.jobs.benchmark import BenchmarkConfig
 from vjepa_gym.experiments.jobs.collect import CollectConfig
+from vjepa_gym.experiments.jobs.compare import CompareConfig
 from vjepa_gym.experiments.jobs.convert import ConvertConfig
 from vjepa_gym.experiments.jobs.demo import DemoConfig
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig
@@ -73,6 +74,7 @@ GROUPS: Mapping[str, Mapping[str, Any]] = {
         "imagine": ImagineConfig,
         "landscape": LandscapeConfig,
         "evaluate": EvaluateConfig,
+        "compare": CompareConfig,
         "benchmark": BenchmarkConfig,
     },
     "env": {name: EnvConfig(id=env_id) for name, env_id in SHORT.items()},
@@ -98,6 +100,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Callable[[], Any]]]] = {
     "train": {"job.model": MODELS, "job.training": POST_TRAINING},
     "imagine": {"agent.planner": PLANNERS},
     "evaluate": {"agent.planner": PLANNERS},
+    "compare": {"agent.planner": PLANNERS},
 }
 """For each job, the keys that also take the name of a preset: `agent.planner=fast`."""
 

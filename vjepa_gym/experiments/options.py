@@ -12,7 +12,7 @@ from vjepa_gym.experiments.cli import FLAGS, POSITIONAL
 from vjepa_gym.experiments.config import GROUPS, PRESETS, SWAPPED, WHOLE, WHOLE_PRESETS
 
 WIDTH = 100
-WITH_GROUPS = ("evaluate", "goal", "landscape")
+WITH_GROUPS = ("evaluate", "compare", "goal", "landscape")
 """The jobs that depend on more than their own keys."""
 
 
@@ -93,6 +93,8 @@ def typed(value: Any) -> str:
         return value.name
     if isinstance(value, list | tuple):
         return f"[{','.join(map(typed, value))}]"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{name}:{typed(one)}" for name, one in value.items()) + "}"
     if dataclasses.is_dataclass(value):
         told = [(field.name, getattr(value, field.name)) for field in _changed(value)]
         return "{" + ",".join(f"{name}:{typed(one)}" for name, one in told) + "}"

@@ -12,16 +12,19 @@ from vjepa_gym.experiments.audit.report import PAGE, show_audit, write_audit
 from vjepa_gym.experiments.audit.tree import walk_dataset
 from vjepa_gym.experiments.benchmark.report import Benchmark
 from vjepa_gym.experiments.camera.job import sweep_camera
+from vjepa_gym.experiments.compare.job import compare
 from vjepa_gym.experiments.config import ExperimentConfig, agent_name
 from vjepa_gym.experiments.convert.report import show_converted
+from vjepa_gym.experiments.demo_report import show_demo
 from vjepa_gym.experiments.factory import Factory, environments
 from vjepa_gym.experiments.gate_report import show_gates
 from vjepa_gym.experiments.goals import find_goal
 from vjepa_gym.experiments.jobs.audit import AuditConfig, DefectsFoundError, run_audit
 from vjepa_gym.experiments.jobs.benchmark import BenchmarkConfig, run_benchmark
 from vjepa_gym.experiments.jobs.collect import CollectConfig, run_collect
+from vjepa_gym.experiments.jobs.compare import CompareConfig
 from vjepa_gym.experiments.jobs.convert import ConvertConfig, plan_conversion, run_conversion
-from vjepa_gym.experiments.jobs.demo import DemoConfig, count_rows, folder_name, run_demo
+from vjepa_gym.experiments.jobs.demo import DemoConfig, count_episodes, run_demo
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig, OnEpisode, run_evaluate
 from vjepa_gym.experiments.jobs.features import FeaturesConfig
 from vjepa_gym.experiments.jobs.gates import GatesConfig
@@ -51,6 +54,8 @@ def run(experiment: ExperimentConfig, folder: Path) -> None:
             demo(job, folder)
         case EvaluateConfig() as job:
             measure(experiment, job, folder)
+        case CompareConfig() as job:
+            compare(experiment, job, RESULTS)
         case CollectConfig() as job:
             collect(job)
         case AuditConfig() as job:
@@ -71,13 +76,13 @@ def run(experiment: ExperimentConfig, folder: Path) -> None:
 
 
 def demo(job: DemoConfig, folder: Path) -> None:
-    """Let the shipped model reach, showing how far it is and how often it succeeds."""
-    total = job.evaluation.episodes * count_rows(job) * len(job.tasks)
-    with _episodes("demo", total) as on_episode:
-        evaluations = run_demo(job, folder, on_episode)
-    for task, evaluation in evaluations.items():
-        show_results(RESULTS, evaluation, folder / folder_name(task))
-    RESULTS.print(f"All   {(folder / 'index.html').resolve()}")
+    """Let the shipped model do what it is shown, showing how far it is and how often it succeeds.
+
+    What its model does not pass is said too.
+    """
+    with _episodes("demo", count_episodes(job)) as on_episode:
+        shown = run_demo(job, folder, on_episode)
+    show_demo(RESULTS, shown, folder)
 
 
 def train(job: PretrainConfig | TrainConfig) -> None:
@@ -192,6 +197,7 @@ def evaluate(experiment: ExperimentConfig, job: EvaluateConfig, folder: Path) ->
     with closing(envs):
         controls = factory.controls(job.controls, experiment.agent, job.first_seed, envs)
         agents = {name: factory.agent(experiment.agent, envs), **controls}
+        facts = factory.facts(experiment.agent)
         with _episodes("evaluate", episodes * len(agents)) as on_episode:
             return run_evaluate(
                 job,
@@ -201,10 +207,11 @@ def evaluate(experiment: ExperimentConfig, job: EvaluateConfig, folder: Path) ->
                 title=f"{where.id}: {name}",
                 seeds=seeds,
                 options=options,
-                facts=factory.facts(experiment.agent),
+                facts=facts,
                 configuration=asdict(experiment),
                 on_episode=on_episode,
                 explain=factory.explainer(experiment.agent, where, options) if job.causes else None,
+                world_model=factory.model if facts else None,
             )
 
 
