@@ -21,6 +21,7 @@ __all__ = [
     "Imagined",
     "Plan",
     "Planner",
+    "Prior",
     "Proposer",
     "Target",
     "Trace",
@@ -154,6 +155,23 @@ class Proposer(Protocol):
             samples: How many guesses are wanted; the first is the most likely one.
             horizon: How many actions each has.
             generator: Makes the others differ from it.
+        """
+        ...
+
+
+@runtime_checkable
+class Prior(Protocol):
+    """Says how surprising action sequences are, without imagining where they lead."""
+
+    def surprise(self, context: Context, target: Target, *, horizon: int) -> Cost:
+        """Return what gives the negative log-likelihood of action sequences.
+
+        It is in nats, summed over the steps, up to a constant of each robot.
+
+        Args:
+            context: What the robots have seen and done.
+            target: What they are to make true.
+            horizon: How many actions the sequences have.
         """
         ...
 

@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 
 from vjepa_gym import kinematics
-from vjepa_gym.agents.base import Energy, HighLevel, Plan, Planner, Proposer, Target
+from vjepa_gym.agents.base import Cost, Energy, HighLevel, Plan, Planner, Prior, Proposer, Target
 from vjepa_gym.agents.goals import check_fits, check_goal, check_seen
 from vjepa_gym.agents.switching import Switching, Views
 from vjepa_gym.errors import PlanningError
@@ -36,6 +36,8 @@ class PlanningAgent:
         max_context: int = 1,
         proposer: Proposer | None = None,
         num_proposals: int = 0,
+        prior: Prior | None = None,
+        prior_weight: float = 0.0,
         switching: Switching = Switching(),  # noqa: B008 - it is frozen
         high_level: HighLevel | None = None,
         seed: int = 0,
@@ -50,6 +52,8 @@ class PlanningAgent:
             max_context: Most views the world model is given; V-JEPA 2 plans from one.
             proposer: Guesses at actions; its guesses are among the planner's first samples.
             num_proposals: How many of its guesses.
+            prior: Says how surprising actions are, which is added to their energy.
+            prior_weight: Energy of a nat of surprise.
             switching: When a robot goes on to the next of the goal's views.
             high_level: Puts intermediate goals before far ones.
             seed: Of the proposer's guesses.
@@ -66,6 +70,8 @@ class PlanningAgent:
             )
         if num_proposals and proposer is None:
             raise ValueError(f"{num_proposals} proposals need a proposer")
+        if prior_weight and prior is None:
+            raise ValueError(f"a prior_weight of {prior_weight} needs a prior")
         self.privileged: bool = energy.needs_poses
         if high_level is not None and self.privileged:
             raise ValueError("intermediate goals have no poses, and the energy needs them")
@@ -78,6 +84,8 @@ class PlanningAgent:
         self._max_context = max_context
         self._proposer = proposer
         self._num_proposals = num_proposals
+        self._prior = prior
+        self._prior_weight = prior_weight
         self._switching = switching
         self._high_level = high_level
         self._seed = seed
@@ -124,12 +132,8 @@ class PlanningAgent:
         self._remember(observation)
         context = self._context()
         target = self._aim(context)
-
-        def cost(actions: Float[Tensor, "n samples horizon 7"]) -> Float[Tensor, "n samples"]:
-            return self._energy(self._world_model.imagine(context, actions), target)
-
         plan = self._planner.plan(
-            cost,
+            self._cost(context, target),
             len(self.energy_now),
             previous=self._previous,
             proposals=self._propose(context, target),
@@ -235,6 +239,17 @@ class PlanningAgent:
                 " NaN or infinity. Check its weights, the goal and the poses it is given."
             )
         return energies
+
+    def _cost(self, context: Context, target: Target) -> Cost:
+        surprise = None
+        if self._prior is not None and self._prior_weight:
+            surprise = self._prior.surprise(context, target, horizon=self._planner.horizon)
+
+        def cost(actions: Float[Tensor, "n samples horizon 7"]) -> Float[Tensor, "n samples"]:
+            energy = self._energy(self._world_model.imagine(context, actions), target)
+            return energy if surprise is None else energy + self._prior_weight * surprise(actions)
+
+        return cost
 
     def _propose(
         self, context: Context, target: Target

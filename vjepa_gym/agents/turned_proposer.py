@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vjepa_gym.agents.base import Context, Proposer, Target
+from vjepa_gym.agents.base import Context, Cost, Prior, Proposer, Target
 from vjepa_gym.agents.turned import PIVOT, turn_actions, turn_poses
 
 
@@ -35,19 +35,33 @@ class TurnedProposer:
         generator: torch.Generator,
     ) -> Float[Tensor, "n samples horizon 7"]:
         """Return guesses in the robot's base frame; see `base.Proposer`."""
-        turned = replace(
-            context,
-            poses=turn_poses(context.poses, self._angle, self._pivot),
-            actions=turn_actions(context.actions, self._angle),
-        )
-        poses = target.poses
-        if poses is not None:
-            poses = turn_poses(poses, self._angle, self._pivot)
         guesses = self._proposer.propose(
-            turned,
-            replace(target, poses=poses),
+            *self._turned(context, target),
             samples=samples,
             horizon=horizon,
             generator=generator,
         )
         return turn_actions(guesses, -self._angle)
+
+    def surprise(self, context: Context, target: Target, *, horizon: int) -> Cost:
+        """Return what judges actions in the robot's base frame; see `base.Prior`.
+
+        Raises:
+            ValueError: What is wrapped cannot say how surprising actions are.
+        """
+        if not isinstance(self._proposer, Prior):
+            raise ValueError(f"a {type(self._proposer).__name__} is no prior")
+        surprise = self._proposer.surprise(*self._turned(context, target), horizon=horizon)
+        return lambda actions: surprise(turn_actions(actions, self._angle))
+
+    def _turned(self, context: Context, target: Target) -> tuple[Context, Target]:
+        """Return what is seen, and wanted, as if the camera had stayed."""
+        poses = target.poses
+        if poses is not None:
+            poses = turn_poses(poses, self._angle, self._pivot)
+        turned = replace(
+            context,
+            poses=turn_poses(context.poses, self._angle, self._pivot),
+            actions=turn_actions(context.actions, self._angle),
+        )
+        return turned, replace(target, poses=poses)

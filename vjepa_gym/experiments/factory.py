@@ -10,7 +10,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from vjepa_gym.agents.base import Energy, Proposer
+from vjepa_gym.agents.base import Energy
 from vjepa_gym.agents.controls import Expert, HoldStill, RandomAgent
 from vjepa_gym.agents.energies import ENERGIES, ActionCost, PoseDistance, Sum
 from vjepa_gym.agents.hierarchy import TwoLevel
@@ -50,6 +50,8 @@ from vjepa_gym.world_models.vjepa2_ac import (
 logger = logging.getLogger(__name__)
 PROPOSED, MOST_PROPOSED = 4, 16
 """Unless it is said, every fourth sample is proposed, and at most so many."""
+PRIOR = 0.005
+"""Energy of a nat of surprise unless it is said, where actions are proposed."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,8 @@ class Factory:
         others: dict[str, Callable[[], Agent]] = {"inverse": partial(self._inverse, config)}
         blind = None
         if isinstance(config, PlanningConfig):
-            without = replace(config, proposals=0)
-            some = replace(config, proposals=_usual(config))
+            without = replace(config, proposals=0, prior=0.0)
+            some = replace(config, proposals=_usual(config), prior=PRIOR)
             others["no_proposals"] = partial(self._beside, without, envs)
             others["with_proposals"] = partial(self._beside, some, envs)
             blind = partial(self._blind, without)
@@ -141,9 +143,14 @@ class Factory:
 
     def settled(self, config: Any) -> Any:
         """Return the configuration of an agent with what it leaves to the model filled in."""
-        if not isinstance(config, PlanningConfig) or config.proposals is not None:
+        if not isinstance(config, PlanningConfig):
             return config
-        return replace(config, proposals=_usual(config) if self._has_head("inverse") else 0)
+        proposals, prior = config.proposals, config.prior
+        if proposals is None:
+            proposals = _usual(config) if self._has_head("inverse") else 0
+        if prior is None:
+            prior = PRIOR if proposals else 0.0
+        return replace(config, proposals=proposals, prior=prior)
 
     def control_names(self, names: list[str], config: Any) -> list[str]:
         """Return which controls an agent has; see `choosing.choose_controls`."""
@@ -174,9 +181,9 @@ class Factory:
 
         def explain(seeds: Sequence[int]) -> dict[int, Cause]:
             search, flat = exhaustive(config.planner), foresight(config.planner)
-            thorough = replace(config, planner=search, proposals=0)
+            thorough = replace(config, planner=search, proposals=0, prior=0.0)
             foreseeing = replace(
-                config, planner=flat, proposals=0, two_level=False, camera_turn=0.0
+                config, planner=flat, proposals=0, prior=0.0, two_level=False, camera_turn=0.0
             )
             with closing(environments(where, 1)) as envs:
                 return find_causes(
@@ -211,13 +218,16 @@ class Factory:
             world_model = TurnedWorldModel(world_model, math.radians(config.camera_turn))
         if config.two_level:
             upper = TwoLevel(self._head("macro"), config.upper, seed=config.seed, device=device)
+        head = self._proposer(config) if config.proposals or config.prior else None
         return PlanningAgent(
             world_model,
             make_planner(config.planner, seed=config.seed, device=device),
             energy_of(config),
             max_context=config.max_context,
-            proposer=self._proposer(config) if config.proposals else None,
+            proposer=head,
             num_proposals=config.proposals or 0,
+            prior=head,
+            prior_weight=config.prior or 0.0,
             switching=config.switching(),
             high_level=upper,
             seed=config.seed,
@@ -229,7 +239,7 @@ class Factory:
         proposer = self._proposer(config)
         return InverseAgent(self.model, proposer, within=within, device=self.model.device)
 
-    def _proposer(self, config: Any) -> Proposer:
+    def _proposer(self, config: Any) -> Any:
         turn = math.radians(getattr(config, "camera_turn", 0.0))
         return TurnedProposer(self.inverse, turn) if turn else self.inverse
 

@@ -253,12 +253,16 @@ def check_heads(width: int, heads: int) -> None:
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
     """Draw the weights of every layer anew, as V-JEPA does.
 
-    Weights are normal with deviation 0.02, cut at two deviations; biases are 0, gains 1, learnt
-    tokens 0. The output layers of the i-th block (from 1) are divided by sqrt(2 i), so that depth
+    Weights are normal with deviation 0.02, cut at two deviations; those of convolutions of images,
+    which nothing normalises, keep the variance of what they are given (He et al., 2015). Biases are
+    0, gains 1, learnt tokens 0. The output layers of the i-th block (from 1) are divided by sqrt(2 i), so that depth
     adds no variance.
     """
     for layer in module.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d | nn.Conv3d):
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.Linear | nn.Conv3d):
             nn.init.trunc_normal_(layer.weight, std=0.02, a=-0.04, b=0.04, generator=generator)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

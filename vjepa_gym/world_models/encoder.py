@@ -78,9 +78,11 @@ class EncoderConfig:
             raise ValueError(
                 f"frames ({self.frames}) must be a multiple of tubelet_size ({self.tubelet_size})"
             )
-        if self.stem is Stem.conv and (self.patch_size < 4 or self.patch_size.bit_count() != 1):
+        least = {Stem.patch: 1, Stem.conv: 4, Stem.hierarchical: 8}[self.stem]
+        if least > 1 and (self.patch_size < least or self.patch_size.bit_count() != 1):
             raise ValueError(
-                f"the conv stem needs a patch_size of 4, 8, 16, ..., got {self.patch_size}"
+                f"the {self.stem.value} stem needs a patch_size of {least}, {2 * least},"
+                f" {4 * least}, ..., got {self.patch_size}"
             )
         self._check_levels()
 

@@ -5,6 +5,7 @@ source of proposals for a planner (in the spirit of arXiv 2605.08732).
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -155,10 +156,7 @@ class InverseDynamics(nn.Module):
         """
         if min(samples, horizon) < 1:
             raise ValueError(f"samples and horizon must be positive, got {samples} and {horizon}")
-        poses = context.poses[:, -1]
-        most = torch.full((len(poses),), horizon, device=poses.device)
-        steps = most if target.steps is None else target.steps.clamp(min=1).minimum(most)
-        chunk = self(context.latents[:, -1], target.latents, poses, steps)
+        chunk = self._chunk(context, target, horizon)
         kept, device = min(horizon, self.config.horizon), chunk.median.device
         # The same for every robot, so that none depends on how many there are.
         draws = (1, samples, self.config.horizon)
@@ -172,6 +170,36 @@ class InverseDynamics(nn.Module):
         closing = self.gripper_step[gripper.argmax(-1)]
         actions = torch.cat([moves * self.action_scale, closing[..., None]], -1)[:, :, :kept]
         return nn.functional.pad(actions, (0, 0, 0, horizon - kept))
+
+    @torch.no_grad()
+    def surprise(
+        self, context: Context, target: Target, *, horizon: int
+    ) -> Callable[[Float[Tensor, "n samples horizon 7"]], Float[Tensor, "n samples"]]:
+        """Return what gives the negative log-likelihood of action sequences [nats].
+
+        Displacements are Laplace, each by itself, about the median with the spread that the head
+        tells; the gripper opens, holds or closes with the head's odds. Constants are left out, and
+        so are steps beyond those that the head was made for.
+
+        Args:
+            context: Its newest view and pose are looked at.
+            target: The goal, and how many steps are left for it.
+            horizon: How many actions the sequences have.
+        """
+        chunk = self._chunk(context, target, horizon)
+        kept = min(horizon, self.config.horizon)
+        median, spread = chunk.median[:, None, :kept], chunk.spread[:, None, :kept]
+        odds = chunk.gripper[:, None, :kept].log_softmax(-1)
+
+        def negative_log_likelihood(
+            actions: Float[Tensor, "n samples horizon 7"],
+        ) -> Float[Tensor, "n samples"]:
+            moves = actions[:, :, :kept, :MOVED] / self.action_scale
+            kinds = gripper_moves(actions[:, :, :kept, 6])[..., None]
+            chosen = odds.expand(-1, actions.shape[1], -1, -1).gather(-1, kinds)[..., 0]
+            return ((moves - median).abs() / spread).sum((2, 3)) - chosen.sum(2)
+
+        return negative_log_likelihood
 
     @torch.no_grad()
     def fit_normalisation(
@@ -192,6 +220,13 @@ class InverseDynamics(nn.Module):
         for kind in (OPEN, CLOSE):
             if (kinds == kind).any():
                 self.gripper_step[kind] = actions[kinds == kind, 6].median()
+
+    def _chunk(self, context: Context, target: Target, horizon: int) -> ActionChunk:
+        """Return what leads to the target, in as many steps as are left but no more than these."""
+        poses = context.poses[:, -1]
+        most = torch.full((len(poses),), horizon, device=poses.device)
+        steps = most if target.steps is None else target.steps.clamp(min=1).minimum(most)
+        return self(context.latents[:, -1], target.latents, poses, steps)
 
     def _embed_steps(
         self, steps: Int64[Tensor, " n"] | None, like: Float[Tensor, "n 7"]
