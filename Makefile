@@ -6,7 +6,7 @@ READY := $(VENV)/.set-up
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check format build
+.PHONY: help setup demo train-tiny test test-long check format build
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -20,6 +20,9 @@ $(READY): pyproject.toml constraints.txt scripts/set_up.sh
 
 demo: $(READY)  ## the shipped model does what goal images show, in MuJoCo
 	@$(BIN)/vjepa-gym demo
+
+train-tiny: $(READY)  ## the shipped model once more, from data to its table; goes on where it stopped
+	@scripts/train_tiny.sh
 
 test: $(READY)  ## all tests, on the CPU, without a network
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term

@@ -1,12 +1,16 @@
+import io
 import json
 
 import pytest
 import torch
+from rich.console import Console
 
 from vjepa_gym.agents.cem import CEMConfig, fast
 from vjepa_gym.envs import REACH
 from vjepa_gym.errors import UnknownNameError
-from vjepa_gym.experiments.jobs.demo import DemoConfig, run_demo
+from vjepa_gym.experiments.demo_report import show_demo
+from vjepa_gym.experiments.gate_lines import gate_lines
+from vjepa_gym.experiments.jobs.demo import Cell, DemoConfig, count_episodes, run_demo
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig, model_card
 from vjepa_gym.world_models.ac_predictor import ACPredictor
 from vjepa_gym.world_models.encoder import VisionTransformer
@@ -41,24 +45,53 @@ def some_gates(**changes):
 def test_the_demo_runs_a_model_and_its_controls_in_the_real_simulation(model, tmp_path):
     model.save(tmp_path / "model")
     config = DemoConfig(
+        tasks=["reach", "pick_place_box"],
+        labs=["test"],
         world_model=str(tmp_path / "model"),
         planner=CEMConfig(num_samples=8, num_elites=2, num_iterations=1),
         evaluation=EvaluateConfig(episodes=1, num_envs=1, controls=["persistence", "expert"]),
     )
-    evaluations = run_demo(config, tmp_path / "run")
-    assert list(evaluations) == ["reach", "reach_with_cup"]
-    rows = {row.agent: row for row in evaluations["reach"].summaries()}
+    ended = []
+    shown = run_demo(config, tmp_path / "run", lambda agent, _: ended.append(agent))
+    assert len(ended) == count_episodes(config) == 4
+    assert list(shown.evaluations) == [Cell("reach", "test"), Cell("pick_place_box", "test")]
+    rows = {row.agent: row for row in shown.evaluations["reach", "test"].summaries()}
     assert list(rows) == ["planning", "persistence", "expert"]
     assert rows["expert"].successes == 1
-    episodes = json.loads((tmp_path / "run" / "reach" / "episodes.json").read_text())
+    assert list(shown.evaluations["pick_place_box", "test"].records) == ["planning"]
+    cell = tmp_path / "run" / "reach_test"
+    episodes = json.loads((cell / "episodes.json").read_text())
     assert len(episodes["planning"][0]["distances"]) == 11
     index = (tmp_path / "run" / "index.html").read_text()
-    assert 'href="reach_with_cup/index.html"' in index
-    page = (tmp_path / "run" / "reach" / "index.html").read_text()
+    video = index.index('src="reach_test/overview.mp4"')
+    assert video < index.index('href="reach_test/index.html"') < index.index("Nobody measured")
+    assert "expert 1 of 1" in index
+    page = (cell / "index.html").read_text()
     assert REACH in page
+    assert "lab test" in page
     assert "not measured" in page
     assert "num_samples: 8" in page
-    assert (tmp_path / "run" / "reach" / "overview.mp4").exists()
+    assert (cell / "overview.mp4").exists()
+    console = Console(file=io.StringIO(), width=80)
+    show_demo(console, shown, tmp_path / "run")
+    said = console.file.getvalue()
+    rows = [line for line in said.splitlines() if "test  " in line]
+    assert len(rows) == 2
+    assert max(map(len, rows)) <= 80
+    assert "21% to 100%" in next(line for line in said.splitlines() if "expert" in line)
+    assert said.count("pick_place_box  test  planning") == 1
+    assert "Nobody measured the gates" in said
+    assert str(tmp_path / "run" / "index.html") in said
+
+
+def test_each_gate_that_is_not_passed_is_told_with_its_figure_and_what_is_wanted():
+    first, second = gate_lines("tiny", some_gates(true_action_percentile=0.5))
+    assert first == "tiny does not pass 1 of 5 gates (8 were not measured):"
+    assert second == "  percentile of the true action  0.5, at most 0.05 is wanted"
+    (line,) = gate_lines("tiny", some_gates())
+    assert line.startswith("All gates passed: tiny passes 5 of 5 (8 were not")
+    (line,) = gate_lines("runs/mine", None)
+    assert "vjepa-gym gates job.model=runs/mine" in line
 
 
 def test_a_card_tells_the_size_of_a_model_and_which_gates_it_did_not_pass(model):
@@ -76,10 +109,36 @@ def test_a_card_tells_the_size_of_a_model_and_which_gates_it_did_not_pass(model)
     assert "percentile of the true action: 0.5" in model_card(model, "tiny")["gates"]
 
 
-def test_the_demo_plans_ten_episodes_with_the_fast_search_by_default():
+def test_the_demo_shows_three_tasks_in_both_labs_with_the_fast_search_by_default():
     config = DemoConfig()
-    assert (config.world_model, config.evaluation.episodes) == ("tiny", 10)
+    assert [cell.folder for cell in config.cells()] == [
+        "reach_train",
+        "reach_test",
+        "grasp_cup_train",
+        "grasp_cup_test",
+        "pick_place_cup_train",
+        "pick_place_cup_test",
+    ]
+    assert config.world_model == "tiny"
     assert config.planner == fast()
+    # Four episodes of each, and of two controls beside reach in both labs.
+    assert count_episodes(config) == 4 * (6 + 2 * 2)
+
+
+def test_a_registered_name_is_a_task_and_a_folder_too():
+    (cell,) = DemoConfig(tasks=[REACH], labs=["train"]).cells()
+    assert cell.folder == "vjepa_gym_FrankaReach-v0_train"
+
+
+def test_a_lab_that_does_not_exist_is_named_with_those_that_do():
+    with pytest.raises(UnknownNameError, match="test, train"):
+        DemoConfig(labs=["kitchen"])
+
+
+@pytest.mark.parametrize("given", [{"tasks": []}, {"labs": []}, {"labs": ["test", "test"]}])
+def test_nothing_to_show_or_the_same_twice_is_refused(given):
+    with pytest.raises(ValueError, match="must be different ones, at least one"):
+        DemoConfig(**given)
 
 
 def test_an_energy_that_does_not_exist_is_named_with_those_that_do():

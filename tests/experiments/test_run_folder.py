@@ -1,8 +1,11 @@
+import json
 import logging
 import subprocess
 
 import pytest
+from omegaconf import OmegaConf
 
+from vjepa_gym.experiments import run_folder
 from vjepa_gym.experiments.run_folder import commit_of, log_to
 
 
@@ -46,3 +49,11 @@ def test_what_is_logged_during_a_run_is_kept_and_shown(tmp_path, capsys):
     assert "INFO vjepa_gym.somewhere: hello" in kept
     assert "too late" not in kept
     assert capsys.readouterr().err == "hello\n"
+
+
+def test_what_is_not_installed_has_no_version(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_folder, "VERSIONS", ("numpy", "no-such-package"))
+    run_folder.note_down(OmegaConf.create({"job": 1}), tmp_path, ["demo"])
+    noted = json.loads((tmp_path / "version.json").read_text())
+    assert noted["numpy"]
+    assert noted["no-such-package"] is None

@@ -1,3 +1,4 @@
+import importlib.metadata
 import time
 from dataclasses import dataclass, replace
 
@@ -117,3 +118,22 @@ def test_without_robosuite_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(VJEPAGymError, match="pip install robosuite"):
         assets.assets()
+
+
+@pytest.mark.usefixtures("model")  # it is compiled for that
+def test_without_robosuite_scenes_that_were_compiled_elsewhere_are_found(monkeypatch):
+    known = scene.scene_file(scene.SceneConfig())
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", missing)
+    assert scene.scene_file(scene.SceneConfig()) == known
+    assert scene.load_scene().ngeom > 0
+
+
+def test_the_version_that_is_assumed_is_the_one_that_this_package_asks_for():
+    (asked,) = (line for line in importlib.metadata.requires("vjepa-gym") if "robosuite" in line)
+    assert asked == f"robosuite=={assets.VERSION}"
+    assert assets.version() == importlib.metadata.version("robosuite")

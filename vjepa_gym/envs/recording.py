@@ -11,6 +11,7 @@ from vjepa_gym.envs.behaviours import make_behaviour
 from vjepa_gym.envs.factors import factors
 from vjepa_gym.envs.rows import ClockedRows, SettledRows
 from vjepa_gym.envs.tabletop import TabletopEnv
+from vjepa_gym.sim import assets
 from vjepa_gym.sim.labs import lab_name
 from vjepa_gym.types import Episode
 
@@ -92,7 +93,11 @@ def _where(env: TabletopEnv, begun: Mapping[str, Any]) -> dict[str, Any]:
         "variation_names": {
             name: names[int(variation[name])] for name, names in named.items() if name in variation
         },
-        "versions": {name: version(name) for name in ("vjepa-gym", "mujoco", "robosuite")},
+        "versions": {
+            "vjepa-gym": version("vjepa-gym"),
+            "mujoco": version("mujoco"),
+            "robosuite": assets.version(),
+        },
     }
 
 

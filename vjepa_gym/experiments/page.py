@@ -12,6 +12,8 @@ from vjepa_gym.experiments.pictures import distance_plot
 from vjepa_gym.experiments.results import Evaluation, Summary
 from vjepa_gym.experiments.rollout import EpisodeRecord
 
+OVERVIEW = "overview.mp4"
+"""The video of several episodes, beside the page of a report."""
 CONTROLS = {
     "hold_still": "does nothing",
     "random": "moves anywhere",
@@ -48,15 +50,30 @@ def write_page(
     path.write_text(page, encoding="utf-8")
 
 
-def write_index(path: Path, evaluations: Mapping[str, Evaluation]) -> None:
-    """Write a page that leads to the reports in the folders beside it, one a task."""
-    items = "\n".join(
-        f'<li><a href="{escape(name)}/index.html">{escape(evaluation.title)}</a>'
-        f"<p>{_headline(evaluation.summaries()[0], evaluation)}</p></li>"
-        for name, evaluation in evaluations.items()
-    )
+def write_index(path: Path, evaluations: Mapping[str, Evaluation], gates: Sequence[str]) -> None:
+    """Write a page that shows the videos of the reports in the folders beside it, and leads there.
+
+    Args:
+        path: Where to.
+        evaluations: What was measured, by the folder of its report.
+        gates: What the model passes and does not pass, in lines.
+    """
+    items = "\n".join(_item(path.parent, *cell) for cell in evaluations.items())
     template = files("vjepa_gym.experiments").joinpath("index.html").read_text(encoding="utf-8")
-    path.write_text(Template(template).substitute(items=items), encoding="utf-8")
+    page = Template(template).substitute(items=items, gates=escape("\n".join(gates)))
+    path.write_text(page, encoding="utf-8")
+
+
+def _item(folder: Path, name: str, evaluation: Evaluation) -> str:
+    first, *controls = evaluation.summaries()
+    video = f"{name}/{OVERVIEW}"
+    shown = f'<video src="{escape(video)}" autoplay loop muted playsinline controls></video>'
+    beside = ", ".join(f"{escape(row.agent)} {row.successes} of {row.episodes}" for row in controls)
+    return (
+        f"<li>{shown if (folder / video).exists() else ''}"
+        f'<a href="{escape(name)}/index.html">{escape(evaluation.title)}</a>'
+        f"<p>{_headline(first, evaluation)}</p>{f'<p>{beside}</p>' if beside else ''}</li>"
+    )
 
 
 def _headline(row: Summary, evaluation: Evaluation) -> str:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -17,7 +17,7 @@ import vjepa_gym
 from vjepa_gym.experiments.progress import CONSOLE
 
 VERSIONS = ("vjepa-gym", "torch", "mujoco", "gymnasium", "numpy", "robosuite")
-"""Packages whose versions are noted down with each run."""
+"""Packages whose versions are noted down with each run; null is what is not installed."""
 
 
 def note_down(config: DictConfig, folder: Path, words: list[str]) -> None:
@@ -29,13 +29,20 @@ def note_down(config: DictConfig, folder: Path, words: list[str]) -> None:
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(plain), encoding="utf-8")
     command = shlex.join(["vjepa-gym", *words])
     (folder / "command.txt").write_text(command + "\n", encoding="utf-8")
-    versions = {name: version(name) for name in VERSIONS}
+    versions = {name: _version(name) for name in VERSIONS}
     code = {
         "python": sys.version.split()[0],
         **versions,
         **commit_of(Path(vjepa_gym.__file__).parents[1]),
     }
     (folder / "version.json").write_text(json.dumps(code, indent=1) + "\n", encoding="utf-8")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # robosuite, where compiled scenes were carried to
+        return None
 
 
 def commit_of(checkout: Path) -> dict[str, str | bool | None]:

@@ -7,7 +7,6 @@ table's top is at z = 0.
 """
 
 import hashlib
-import importlib.metadata
 import inspect
 import os
 import tempfile
@@ -82,7 +81,7 @@ class SceneConfig:
 def load_scene(config: SceneConfig | None = None) -> mujoco.MjModel:
     """Return the compiled scene, from the cache if it was composed before."""
     config = config or SceneConfig()
-    file = cache_folder() / f"{_key(config)}.mjb"
+    file = scene_file(config)
     if file.is_file():
         return mujoco.MjModel.from_binary_path(str(file))
     model = compose(config).compile()
@@ -93,6 +92,11 @@ def load_scene(config: SceneConfig | None = None) -> mujoco.MjModel:
     mujoco.mj_saveModel(model, temporary)
     Path(temporary).replace(file)
     return model
+
+
+def scene_file(config: SceneConfig) -> Path:
+    """Return where the compiled scene is kept, whether it is there yet or not."""
+    return cache_folder() / f"{_key(config)}.mjb"
 
 
 def cache_folder() -> Path:
@@ -226,7 +230,7 @@ def _key(config: SceneConfig) -> str:
     """Return a name that changes with everything that the compiled scene depends on."""
     classes = {type(shape) for shape in config.shapes.values()}
     parts = (*SOURCES, *sorted(map(_source, classes)), repr(config), repr(config.shapes))
-    versions = (mujoco.__version__, importlib.metadata.version("robosuite"))
+    versions = (mujoco.__version__, assets.version())
     return hashlib.sha256("\0".join((*parts, *versions)).encode()).hexdigest()[:16]
 
 

@@ -1,101 +1,154 @@
 """The shipped model doing what it is shown: a table, videos and a page, within minutes."""
 
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vjepa_gym.agents.cem import fast
 from vjepa_gym.agents.energies import ENERGIES
 from vjepa_gym.envs import check_id, full_id
 from vjepa_gym.errors import UnknownNameError
+from vjepa_gym.experiments.collect.config import LABS
 from vjepa_gym.experiments.factory import Factory, environments
+from vjepa_gym.experiments.gate_lines import gate_lines
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig, OnEpisode, run_evaluate
 from vjepa_gym.experiments.page import write_index
 from vjepa_gym.experiments.results import Evaluation
 from vjepa_gym.experiments.settings import EnvConfig, PlanningConfig, WorldModelConfig
+from vjepa_gym.world_models.gates import Gates
+
+AGENT = "planning"
+"""What tables call the agent that is shown."""
 
 
-def ten_episodes() -> EvaluateConfig:
-    """Return an evaluation that takes a minute or two on two cores."""
-    return EvaluateConfig(episodes=10, num_envs=2)
+class Cell(NamedTuple):
+    """One task in one lab."""
+
+    task: str
+    lab: str
+
+    @property
+    def folder(self) -> str:
+        """What the folder of its report is called."""
+        return f"{self.task.replace('/', '_')}_{self.lab}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What the demo found.
+
+    Attributes:
+        model: The name or the folder of the model.
+        evaluations: What was measured, in the order in which it was shown.
+        gates: What the model passes and does not pass; None if nobody measured it.
+    """
+
+    model: str
+    evaluations: Mapping[Cell, Evaluation]
+    gates: Gates | None
+
+
+def few_episodes() -> EvaluateConfig:
+    """Return an evaluation of six cells that takes less than three minutes on two cores."""
+    return EvaluateConfig(episodes=4, num_envs=4, controls=["persistence", "random"])
 
 
 @dataclass(kw_only=True)
 class DemoConfig:
     """What the demo shows."""
 
-    tasks: list[str] = field(default_factory=lambda: ["reach", "reach_with_cup"])
+    tasks: list[str] = field(default_factory=lambda: ["reach", "grasp_cup", "pick_place_cup"])
     """What is done one after another, by the names that `env=` has or by registered names."""
+    labs: list[str] = field(default_factory=lambda: list(LABS))
+    """Where each of them is done: `train`, where data are made, and `test`, which no model saw."""
+    controlled: list[str] = field(default_factory=lambda: ["reach"])
+    """The tasks beside which the controls of `evaluation` are run. Luck may lead an arm to a place;
+    it grips nothing, so that controls say nothing of the others."""
     world_model: str = "tiny"
     """Name of a shipped model, or a folder that `train` left."""
     planner: Any = field(default_factory=fast)
     """How actions are searched for; `job.planner=<name>` takes a preset."""
     energy: str = "l1"
     """How an imagined view is compared with the goal."""
-    evaluation: EvaluateConfig = field(default_factory=ten_episodes)
-    """How much is measured of each task."""
+    evaluation: EvaluateConfig = field(default_factory=few_episodes)
+    """How much is measured of each task in each lab."""
     seed: int = 0
     """Of the random actions that the search draws."""
     device: str = "auto"
     """Where to compute, as torch calls it; `auto` is a CUDA device if there is one."""
 
     def __post_init__(self) -> None:
+        for name in ("tasks", "labs"):
+            given = getattr(self, name)
+            if not given or len(set(given)) < len(given):
+                raise ValueError(f"{name} must be different ones, at least one; got {list(given)}")
         for name in self.tasks:
             check_id(full_id(name))
+        for name in self.labs:
+            if name not in LABS:
+                raise UnknownNameError("lab", name, LABS)
         if self.energy not in ENERGIES:
             raise UnknownNameError("energy", self.energy, ENERGIES)
         _agent(self)
 
+    def cells(self) -> list[Cell]:
+        """Return what is shown, in order."""
+        return [Cell(task, lab) for task in self.tasks for lab in self.labs]
 
-def run_demo(
-    config: DemoConfig, folder: Path, on_episode: OnEpisode | None = None
-) -> dict[str, Evaluation]:
+
+def run_demo(config: DemoConfig, folder: Path, on_episode: OnEpisode | None = None) -> Shown:
     """Let the shipped model do some tasks, beside its controls, and write reports to `folder`.
 
-    Returns:
-        What was measured of each task. Its report is in a folder of the task's name, and
-        `index.html` leads to all of them.
+    The report of each cell is in a folder of its name, and `index.html` leads to all of them.
 
     Raises:
         CheckpointError: The model cannot be read.
         UnknownNameError: There is no such model, device or control.
     """
-    agent, factory = _agent(config), _factory(config)
-    evaluations: dict[str, Evaluation] = {}
-    for task in config.tasks:
-        envs = environments(
-            EnvConfig(id=full_id(task)),
-            config.evaluation.num_envs,
-            processes=config.evaluation.processes,
-        )
-        with closing(envs):
-            controls = factory.controls(config.evaluation.controls, agent, config.seed, envs)
-            evaluations[task] = run_evaluate(
-                config.evaluation,
-                envs=envs,
-                agents={"planning": factory.agent(agent, envs), **controls},
-                folder=folder / folder_name(task),
-                title=f"{full_id(task)}: {config.world_model} plans from goal images",
-                facts=factory.facts(agent),
-                configuration=asdict(config),
-                on_episode=on_episode,
-            )
-    write_index(
-        folder / "index.html",
-        {folder_name(task): evaluation for task, evaluation in evaluations.items()},
+    factory = _factory(config)
+    evaluations = {
+        cell: _evaluate(config, cell, factory, folder, on_episode) for cell in config.cells()
+    }
+    shown = Shown(model=config.world_model, evaluations=evaluations, gates=factory.model.gates)
+    reports = {cell.folder: evaluation for cell, evaluation in evaluations.items()}
+    write_index(folder / "index.html", reports, gate_lines(shown.model, shown.gates))
+    return shown
+
+
+def count_episodes(config: DemoConfig) -> int:
+    """Return how many episodes there are in all, those of controls among them."""
+    factory, agent = _factory(config), _agent(config)
+    agents = [
+        1 + len(factory.control_names(_controls(config, cell), agent)) for cell in config.cells()
+    ]
+    return config.evaluation.episodes * sum(agents)
+
+
+def _evaluate(
+    config: DemoConfig, cell: Cell, factory: Factory, folder: Path, on_episode: OnEpisode | None
+) -> Evaluation:
+    agent, evaluation, env_id = _agent(config), config.evaluation, full_id(cell.task)
+    envs = environments(
+        EnvConfig(id=env_id, lab=cell.lab), evaluation.num_envs, processes=evaluation.processes
     )
-    return evaluations
+    with closing(envs):
+        controls = factory.controls(_controls(config, cell), agent, config.seed, envs)
+        return run_evaluate(
+            evaluation,
+            envs=envs,
+            agents={AGENT: factory.agent(agent, envs), **controls},
+            folder=folder / cell.folder,
+            title=f"{env_id}, lab {cell.lab}: {config.world_model} plans from goal images",
+            facts=factory.facts(agent),
+            configuration=asdict(config),
+            on_episode=on_episode,
+        )
 
 
-def count_rows(config: DemoConfig) -> int:
-    """Return how many agents there are to each task: the one that is shown, and its controls."""
-    return 1 + len(_factory(config).control_names(config.evaluation.controls, _agent(config)))
-
-
-def folder_name(task: str) -> str:
-    """Return what the folder of a task's report is called."""
-    return task.replace("/", "_")
+def _controls(config: DemoConfig, cell: Cell) -> list[str]:
+    return config.evaluation.controls if cell.task in config.controlled else []
 
 
 def _agent(config: DemoConfig) -> PlanningConfig:
