@@ -45,7 +45,8 @@ def prefetched(jobs: Iterator[Callable[[], T]], ahead: int) -> Generator[T]:
         for job in jobs:
             yield job()
         return
-    pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
+    # With threads of its own, loading would stand in the way of those that compute.
+    pool = ThreadPoolExecutor(1, "prefetch", initializer=torch.set_num_threads, initargs=(1,))
     try:
         waiting: deque[Future[T]] = deque(pool.submit(job) for job in islice(jobs, ahead))
         while waiting:

@@ -24,12 +24,14 @@ from vjepa_gym.learning.checkpoints import (
 )
 from vjepa_gym.learning.distributed import current_world
 from vjepa_gym.learning.settings import DATA
+from vjepa_gym.learning.tasks import Task
 from vjepa_gym.learning.training import OnStep, fit
-from vjepa_gym.types import Videos
+from vjepa_gym.types import Frames, Videos
 from vjepa_gym.world_models.encoder import VisionTransformer
 from vjepa_gym.world_models.presets import ModelConfig
 from vjepa_gym.world_models.pretraining_config import PretrainingConfig
 from vjepa_gym.world_models.pretraining_task import ENCODER, MaskedPretraining
+from vjepa_gym.world_models.recovery_task import RecoveringPretraining
 from vjepa_gym.world_models.run_facts import (
     NONE,
     digest_of,
@@ -56,6 +58,7 @@ def pretrain(
     initial: VJEPA2 | None = None,
     skip_bad: bool = False,
     facts: Mapping[str, JSON] | None = None,
+    episodes: Frames | None = None,
 ) -> VisionTransformer:
     """Pretrain an encoder; continue if `folder` holds a run that was stopped.
 
@@ -75,27 +78,43 @@ def pretrain(
             clips that cannot be read.
         facts: What else the run learns from, in words, such as the episodes that are held out;
             resumed with others, the log says so.
+        episodes: Frames with poses, for a recipe with recovery (`training.recovery`).
 
     Returns:
         The moving average of the encoder.
 
     Raises:
+        ValueError: The recipe needs episodes, and there are none.
         DatasetError: Videos are too short or cannot be read, and are not to be left out.
         TrainingError: The loss is not finite, or the latents collapsed.
         CheckpointError: `folder` holds the training of a model of another configuration.
     """
     started = NONE if initial is None else digest_of(initial)
-    task = MaskedPretraining(
+    generator = torch.Generator().manual_seed(seed)
+    masked = MaskedPretraining(
         videos,
         model,
         training,
-        generator=torch.Generator().manual_seed(seed),
+        generator=generator,
         device=device,
         images=images,
         weights=weights,
         initial=initial,
         skip_bad=skip_bad,
     )
+    task: Task = masked
+    if training.recovery.weight:
+        if episodes is None:
+            raise ValueError("training.recovery needs episodes with poses: pass episodes=...")
+        task = RecoveringPretraining(
+            masked,
+            episodes,
+            model,
+            training.recovery,
+            jitter=training.jitter,
+            generator=generator,
+            device=device,
+        )
     known = _facts(videos, images, weights) if current_world().is_first else {}
     fit(
         task,
@@ -107,9 +126,9 @@ def pretrain(
         facts={**known, "initial": started, **(facts or {})},
         identity={"model": model_without(model, "ac_predictor")},
     )
-    if task.unreadable:
-        logger.warning("%d videos could not be read and were replaced.", len(task.unreadable))
-    return task.target
+    if masked.unreadable:
+        logger.warning("%d videos could not be read and were replaced.", len(masked.unreadable))
+    return masked.target
 
 
 def _facts(

@@ -40,6 +40,7 @@ class GroupPlan:
         start: The first frame of each, likewise.
         crops: What the boxes are made from; None to take the centre.
         flips: Whether each is mirrored.
+        gains: By how much the contrast of each colour is changed.
         masks: Of each kind.
         noise_seed: Start of the noise; None if there is none.
     """
@@ -50,6 +51,7 @@ class GroupPlan:
     start: Int64[np.ndarray, "n spares"]
     crops: Float[Tensor, "n tries 4"] | None
     flips: Bool[Tensor, " n"]
+    gains: Float[Tensor, "n 3"]
     masks: list[DrawnMasks]
     noise_seed: int | None
 
@@ -110,6 +112,9 @@ class ClipGroup:
         video, start = self.space.draw((n, 1 + SPARES), generator)
         flips = torch.rand(n, generator=generator) < (0.5 if training.random_flip else 0.0)
         noisy = training.masked_by is MaskedBy.noise
+        gains = torch.ones(n, 3)
+        if training.jitter:
+            gains += training.jitter * (2 * torch.rand(n, 3, generator=generator) - 1)
         return GroupPlan(
             batch=batch,
             places=places,
@@ -117,6 +122,7 @@ class ClipGroup:
             start=start,
             crops=draw_crops(n, generator) if training.random_crop else None,
             flips=flips,
+            gains=gains,
             masks=[draw_masks(kind, n, self.form.grid, generator) for kind in self.form.masks],
             noise_seed=int(torch.randint(2**60, (), generator=generator)) if noisy else None,
         )
@@ -179,6 +185,8 @@ class ClipGroup:
             clip.mul_(preprocessing.scale[:, None, None]).add_(preprocessing.shift[:, None, None])
         if plan.flips[sample]:
             clip = clip.flip(-1)
+        if self._training.jitter:
+            clip = clip * plan.gains[sample, :, None, None]
         # A single frame, the only one there is, is repeated; of a video, all are there.
         return clip.transpose(0, 1).expand(-1, self.form.frames, -1, -1)
 

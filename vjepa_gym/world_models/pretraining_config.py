@@ -6,6 +6,7 @@ from enum import Enum
 
 from vjepa_gym.learning.training import TrainingConfig
 from vjepa_gym.world_models.masking import MaskConfig, published_masks
+from vjepa_gym.world_models.recovery import RecoveryConfig
 
 
 class MaskedBy(Enum):
@@ -43,6 +44,7 @@ PARTS = (
     ("context_weight", 0.0, 1e6),
     ("context_warmup", 0.0, 1.0),
     ("image_share", 1e-3, 0.999),
+    ("jitter", 0.0, 0.9),
     ("image_weight", 1e-3, 0.999),
 )
 """Numbers, and pairs of them in order, with the smallest and the largest that they may be."""
@@ -105,7 +107,11 @@ class PretrainingConfig(TrainingConfig):
     own."""
     image_masks: list[MaskConfig] = field(default_factory=list)
     """Kinds of mask of images; those of videos if there are none."""
-
+    jitter: float = 0.0
+    """Most by which the contrast of each colour of a clip is changed, as a part of it."""
+    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
+    """What of the robot's own doings is to be told from latents, beside what is masked: a variant
+    of ours for small models, off by default."""
     readers: int = 1
     """Threads that read, crop and scale clips at once; decoding video takes many."""
 

@@ -14,12 +14,28 @@ from vjepa_gym.world_models.masking import (
     small_grid_masks,
 )
 from vjepa_gym.world_models.pretraining_config import Difference, PretrainingConfig, Schedule
+from vjepa_gym.world_models.recovery import RecoveryConfig
 
 
 def tiny() -> PretrainingConfig:
-    """Return what the model `tiny` was trained with on two cores: short clips, a 4 x 4 grid."""
+    """Return what the model `tiny` was trained with on two cores: short clips, a 4 x 4 grid.
+
+    Batches are small, since early on a step of few samples is worth as much as one of many. The
+    recovery of actions is what makes it see hand and objects (docs/results.md).
+    """
     return PretrainingConfig(
-        frames=4, masks=small_grid_masks(), ema_start=0.99, ema_end=0.999, steps=3000
+        frames=4,
+        masks=small_grid_masks(),
+        ema_start=0.99,
+        ema_end=0.999,
+        steps=20_000,
+        warmup=0.01,
+        batch_size=8,
+        decay=0.3,
+        clip_gradients=5.0,
+        jitter=0.2,
+        recovery=RecoveryConfig(weight=1.0, episodes=12, views=4, pairs=4),
+        checkpoint_every=1000,
     )
 
 

@@ -8,9 +8,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-
 SQUARE, LEAST = 4, 64
-"""Side of what a hierarchical stem begins with [px], and the fewest features that it makes of it."""
+"""Side of what a hierarchical stem begins with [px], and the fewest features that it has of one."""
 
 
 class Stem(Enum):

@@ -4,13 +4,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vjepa_gym.datasets.sampling.videos import JoinedVideos
-from vjepa_gym.experiments.frames import open_videos
+from vjepa_gym.experiments.frames import open_split, open_videos, open_whole
 from vjepa_gym.experiments.seeing.settings import WatchConfig
 from vjepa_gym.experiments.usage import checking
 from vjepa_gym.experiments.writable import check_writable
 from vjepa_gym.learning.devices import choose_device
 from vjepa_gym.learning.distributed import current_world
 from vjepa_gym.learning.training import OnStep
+from vjepa_gym.types import Frames
 from vjepa_gym.world_models.encoder import VisionTransformer
 from vjepa_gym.world_models.loading import load
 from vjepa_gym.world_models.presets import ModelConfig, tiny
@@ -89,6 +90,9 @@ def run_pretrain(config: PretrainConfig, on_step: OnStep | None = None) -> Visio
         weights=config.weights or None,
         clips=clip_shapes(config.training),
     )
+    episodes = None
+    if config.training.recovery.weight:
+        episodes = _episodes(config, size)
     images = None
     if config.images:
         images = open_videos(config.images, image_size=size, skip_bad=config.skip_bad)
@@ -105,7 +109,20 @@ def run_pretrain(config: PretrainConfig, on_step: OnStep | None = None) -> Visio
         initial=initial,
         skip_bad=config.skip_bad,
         facts={"held_out": config.held_out},
+        episodes=episodes,
     )
+
+
+def _episodes(config: PretrainConfig, size: int) -> Frames:
+    """Return the episodes whose doings are to be recovered: those of the first folder.
+
+    Raises:
+        DatasetError: They have no poses.
+    """
+    if not config.held_out:
+        return open_whole(config.data, size=size, skip_bad=config.skip_bad)
+    how = {"held_out": config.held_out, "skip_bad": config.skip_bad}
+    return open_split(config.data, size=size, **how)[0]
 
 
 def _initial(name: str) -> VJEPA2:

@@ -41,13 +41,17 @@ class InverseDynamicsConfig:
     """Features of a hidden layer."""
     depth: int = 2
     """Hidden layers after the first."""
+    reader_width: int = 0
+    """Features of the two hidden layers that read the hand's pose off a view; 0 for no reader. How
+    far the pose in the goal's view is away then need not be found out a second time."""
 
     def __post_init__(self) -> None:
         for name in ("horizon", "goal_steps", "token_width", "width"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.depth < 0:
-            raise ValueError(f"depth must be 0 or more, got {self.depth}")
+        for name in ("depth", "reader_width"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,33 @@ class ActionChunk:
     median: Float[Tensor, "n horizon 6"]
     spread: Float[Tensor, "n horizon 6"]
     gripper: Float[Tensor, "n horizon 3"]
+
+
+class PoseReader(nn.Module):
+    """Reads the hand's pose off the tokens of one view."""
+
+    def __init__(self, width: int, tokens: int, token_width: int, hidden: int) -> None:
+        """Draw new weights.
+
+        Args:
+            width: Features of a token.
+            tokens: Tokens of a view.
+            token_width: Features that are kept of each.
+            hidden: Features of the two hidden layers.
+        """
+        super().__init__()
+        self.token_embed = nn.Linear(width, token_width)
+        self.layers = nn.Sequential(
+            nn.Linear(tokens * token_width, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, 7),
+        )
+
+    def forward(self, latents: Float[Tensor, "n tokens dim"]) -> Float[Tensor, "n 7"]:
+        """Return poses as `InverseDynamics.normalise` does."""
+        return self.layers(self.token_embed(latents).flatten(1))
 
 
 class InverseDynamics(nn.Module):
@@ -90,8 +121,15 @@ class InverseDynamics(nn.Module):
         self.config = config
         tokens = (model.encoder.image_size // model.encoder.patch_size) ** 2
         self.token_embed = nn.Linear(model.encoder.width, config.token_width)
-        # The present tokens and how the goal's differ; the pose; the steps left, if they are known.
-        self.first = nn.Linear(2 * tokens * config.token_width + 7 + 2, config.width)
+        # The present tokens and how the goal's differ; the pose, and how the goal's is read to
+        # differ; the steps left, if they are known.
+        poses = 14 if config.reader_width else 7
+        self.first = nn.Linear(2 * tokens * config.token_width + poses + 2, config.width)
+        self.reader = None
+        if config.reader_width:
+            self.reader = PoseReader(
+                model.encoder.width, tokens, config.token_width, config.reader_width
+            )
         self.layers = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, config.width))
             for _ in range(config.depth)
@@ -119,9 +157,10 @@ class InverseDynamics(nn.Module):
                 does for all.
         """
         now, wanted = self.token_embed(latents), self.token_embed(goals)
-        state = poses - self.state_mean
-        state = torch.cat([state[:, :3], wrap_angle(state[:, ANGLES]), state[:, 6:]], -1)
-        parts = [now.flatten(1), (wanted - now).flatten(1), state / self.state_scale]
+        state = self.normalise(poses)
+        parts = [now.flatten(1), (wanted - now).flatten(1), state]
+        if self.reader is not None:
+            parts.append(self.reader(goals) - state)
         x = self.first(torch.cat([*parts, self._embed_steps(steps, poses)], -1))
         for layer in self.layers:
             x = x + layer(nn.functional.gelu(x))
@@ -129,6 +168,12 @@ class InverseDynamics(nn.Module):
         median, spread, gripper = told.split([MOVED, MOVED, 3], -1)
         spread = nn.functional.softplus(spread).clamp(LEAST_SPREAD, MOST_SPREAD)
         return ActionChunk(median=median, spread=spread, gripper=gripper)
+
+    def normalise(self, poses: Float[Tensor, "*n 7"]) -> Float[Tensor, "*n 7"]:
+        """Return poses beside the usual one, in units of how much they vary."""
+        away = poses - self.state_mean
+        away = torch.cat([away[..., :3], wrap_angle(away[..., ANGLES]), away[..., 6:]], -1)
+        return away / self.state_scale
 
     @torch.no_grad()
     def propose(

@@ -30,6 +30,8 @@ STEPS_TOLD = 0.75
 SPREAD_WEIGHT, GRIPPER_WEIGHT = 0.1, 0.1
 """What the likelihood of the spread and the gripper's cross-entropy count beside the error of a
 displacement."""
+READER_WEIGHT = 1.0
+"""Likewise the error of the pose that is read off the goal's view."""
 
 
 def inverse_training() -> TrainingConfig:
@@ -71,6 +73,7 @@ class InverseObjective(nn.Module):
         poses: Float[Tensor, "batch 7"],
         steps: Int64[Tensor, " batch"],
         actions: Float[Tensor, "batch horizon 7"],
+        goal_poses: Float[Tensor, "batch 7"],
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """Return the loss, and what it is made of.
 
@@ -80,6 +83,7 @@ class InverseObjective(nn.Module):
             poses: At the present views.
             steps: How much later; 0 where the head is not told.
             actions: What was done; nothing once the goal was reached.
+            goal_poses: At the later views.
         """
         chunk: ActionChunk = self.head(latents.float(), goals.float(), poses, steps)
         wanted = actions[..., :MOVED] / self.head.action_scale
@@ -95,7 +99,20 @@ class InverseObjective(nn.Module):
             "spread": spread.detach(),
             "gripper": gripper.detach(),
         }
-        return off.mean() + SPREAD_WEIGHT * spread + GRIPPER_WEIGHT * gripper, metrics
+        loss = off.mean() + SPREAD_WEIGHT * spread + GRIPPER_WEIGHT * gripper
+        if self.head.reader is not None:
+            read = pose_error(self.head, goals.float(), goal_poses)
+            metrics["read"] = read[:, :3].mean().detach()
+            loss = loss + READER_WEIGHT * read.mean()
+        return loss, metrics
+
+
+def pose_error(
+    head: InverseDynamics, latents: Float[Tensor, "n tokens dim"], poses: Float[Tensor, "n 7"]
+) -> Float[Tensor, "n 7"]:
+    """Return how far off a head reads the hand's pose, in units of how much poses vary."""
+    assert head.reader is not None
+    return (head.reader(latents) - head.normalise(poses)).abs()
 
 
 class InverseTask:
@@ -156,6 +173,7 @@ class InverseTask:
             "poses": self._poses[rows],
             "steps": torch.from_numpy(np.where(plan.told[part], steps, 0)),
             "actions": torch.where(before[..., None], done, 0.0),
+            "goal_poses": self._poses[rows + steps],
         }
 
     def describe(self, plan: GoalPlan, part: slice) -> list[str]:
