@@ -6,7 +6,7 @@ import torch
 from toys import ToyWorldModel, picture, toy_envs
 
 from vjepa_gym import kinematics
-from vjepa_gym.agents.base import Ended, Plan, Target, Trace
+from vjepa_gym.agents.base import Ended, Plan, Prior, Target, Trace
 from vjepa_gym.agents.cem import CEM, fast
 from vjepa_gym.agents.energies import L1, L2, PoseDistance, Sum
 from vjepa_gym.agents.gradient import GradientConfig, GradientPlanner
@@ -73,6 +73,18 @@ class Straight:
         noise = torch.randn(samples - 1, generator=generator)
         actions[:, 1:, 0, 0] = 0.01 * noise
         return actions
+
+
+class Habit:
+    """Is surprised by moves along x: a nat for each metre, two if it is of the second robot."""
+
+    def __init__(self):
+        self.asked = []
+
+    def surprise(self, context, target, *, horizon):
+        self.asked.append((context, target, horizon))
+        strength = torch.arange(1.0, 1.0 + len(context.poses))[:, None]
+        return lambda actions: strength * actions[..., 0].abs().sum(2)
 
 
 class HalfWay:
@@ -341,6 +353,80 @@ def test_without_proposals_nobody_is_asked():
     assert planner.proposals == [None]
 
 
+def test_what_surprises_adds_to_what_a_plan_costs():
+    habit, costs = Habit(), []
+    assert isinstance(habit, Prior)
+    for weight in (0.0, 3.0):
+        prior = habit if weight else None
+        planner = ForwardPlanner()
+        agent = PlanningAgent(ToyWorldModel(), planner, L1(), prior=prior, prior_weight=weight)
+        agent.reset(goal_of(THERE))
+        agent.act(observe(START))
+        costs.append(agent.plan.cost)
+    # Two steps of a centimetre along x, three units of energy a nat.
+    torch.testing.assert_close(costs[1] - costs[0], 3.0 * 0.02 * torch.tensor([1.0, 2.0]))
+    context, target, horizon = habit.asked[0]
+    assert len(habit.asked) == 1, "once for all samples"
+    assert (target, horizon) == (agent.target, 2)
+    assert np.array_equal(context.poses[:, -1].numpy(), START)
+
+
+def test_how_far_the_goal_is_does_not_depend_on_the_prior():
+    told = []
+    for weight in (0.0, 3.0):
+        agent = PlanningAgent(
+            ToyWorldModel(), ForwardPlanner(), L1(), prior=Habit(), prior_weight=weight
+        )
+        agent.reset(goal_of(THERE))
+        agent.act(observe(START))
+        told.append(agent.energy_now)
+    assert np.array_equal(*told)
+
+
+def test_a_prior_keeps_a_search_from_what_nobody_does():
+    actions = []
+    for weight in (0.0, 100.0):
+        agent = PlanningAgent(
+            ToyWorldModel(), CEM(fast()), L1(), prior=Habit(), prior_weight=weight
+        )
+        agent.reset(goal_of(THERE))
+        actions.append(np.abs(agent.act(observe(START))))
+    assert (actions[0][:, 0] > 0.02).all()
+    assert (actions[1][:, 0] < 0.005).all()
+    assert (actions[1][:, 1] > 0.02).all()
+
+
+def test_a_prior_without_weight_is_never_asked():
+    habit = Habit()
+    agent = PlanningAgent(ToyWorldModel(), ForwardPlanner(), L1(), prior=habit)
+    agent.reset(goal_of(THERE))
+    agent.act(observe(START))
+    assert habit.asked == []
+
+
+def test_a_prior_is_asked_about_the_intermediate_goal():
+    habit = Habit()
+    agent = PlanningAgent(
+        ToyWorldModel(), ForwardPlanner(), L1(), prior=habit, prior_weight=1.0, high_level=HalfWay()
+    )
+    agent.reset(goal_of(THERE))
+    agent.act(observe(START))
+    assert habit.asked[0][1] is agent.target
+
+
+def test_a_surprise_that_is_no_number_fails_loudly():
+    class Lost(Habit):
+        def surprise(self, context, target, *, horizon):
+            return lambda actions: super(Lost, self).surprise(context, target, horizon=horizon)(
+                actions * torch.nan
+            )
+
+    agent = PlanningAgent(ToyWorldModel(), CEM(fast()), L1(), prior=Lost(), prior_weight=1.0)
+    agent.reset(goal_of(THERE))
+    with pytest.raises(PlanningError, match="finite"):
+        agent.act(observe(START))
+
+
 def test_intermediate_goals_are_what_is_planned_for_and_their_clock_is_the_views():
     upper = HalfWay()
     agent = PlanningAgent(ToyWorldModel(), CEM(fast()), L1(), high_level=upper)
@@ -369,6 +455,7 @@ def test_a_planner_that_needs_gradients_gets_them():
     ("options", "said"),
     [
         ({"num_proposals": 2}, "need a proposer"),
+        ({"prior_weight": 0.5}, "above 0 needs a prior; got 0.5"),
         ({"num_proposals": -1}, "num_proposals not negative"),
         ({"max_context": 0}, "max_context"),
         ({"energy": PoseDistance(), "high_level": HalfWay()}, "have no poses"),

@@ -13,9 +13,10 @@ from vjepa_gym.agents.gradient import GradientConfig
 from vjepa_gym.agents.inverse import InverseAgent
 from vjepa_gym.agents.mppi import MPPIConfig
 from vjepa_gym.agents.planning import PlanningAgent
+from vjepa_gym.agents.turned_proposer import TurnedProposer
 from vjepa_gym.envs import REACH
 from vjepa_gym.errors import CheckpointError, EvaluationError, PlanningError, UnknownNameError
-from vjepa_gym.experiments.factory import Factory
+from vjepa_gym.experiments.factory import PRIOR, Factory
 from vjepa_gym.experiments.jobs.evaluate import DEFAULT_CONTROLS, make_envs
 from vjepa_gym.experiments.rollout import rollout
 from vjepa_gym.experiments.settings import (
@@ -71,6 +72,11 @@ def envs():
     "config",
     [
         pytest.param(PlanningConfig(planner=SMALL, proposals=3), id="proposals"),
+        pytest.param(PlanningConfig(planner=SMALL, proposals=0, prior=0.01), id="prior alone"),
+        pytest.param(
+            PlanningConfig(planner=SMALL, proposals=0, prior=0.01, camera_turn=20.0),
+            id="turned prior",
+        ),
         pytest.param(PlanningConfig(planner=SMALL, two_level=True), id="two levels"),
         pytest.param(
             PlanningConfig(planner=SMALL, proposals=3, camera_turn=20.0), id="turned camera"
@@ -97,6 +103,7 @@ def test_whatever_is_configured_drives_the_arm(headed, envs, config):
     ("config", "head"),
     [
         (PlanningConfig(planner=SMALL, proposals=3), "inverse"),
+        (PlanningConfig(planner=SMALL, proposals=0, prior=0.01), "inverse"),
         (PlanningConfig(planner=SMALL, two_level=True), "macro"),
         (InverseConfig(), "inverse"),
     ],
@@ -167,3 +174,66 @@ def test_unless_it_is_said_a_head_proposes_and_a_row_tells_what_that_is_worth(he
     assert bare.settled(PlanningConfig(planner=SMALL)).proposals == 0
     assert headed.settled(PlanningConfig(planner=SMALL, proposals=0)).proposals == 0
     assert list(headed.controls(USUAL, PlanningConfig(planner=SMALL), 0)) == USUAL
+
+
+def test_unless_it_is_said_a_head_that_proposes_is_a_prior_too(headed, bare):
+    def settled(factory, **changes):
+        config = factory.settled(PlanningConfig(planner=SMALL, **changes))
+        return config.proposals, config.prior
+
+    assert settled(headed) == (2, PRIOR)
+    assert settled(headed, prior=0.0) == (2, 0.0)
+    assert settled(headed, proposals=3, prior=0.2) == (3, 0.2)
+    assert settled(headed, proposals=0) == (0, 0.0)
+    assert settled(headed, proposals=0, prior=0.01) == (0, 0.01)
+    assert settled(bare) == (0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked"),
+    [
+        ({}, {"propose", "surprise"}),
+        ({"prior": 0.0}, {"propose"}),
+        ({"proposals": 0, "prior": 0.01}, {"surprise"}),
+        ({"proposals": 0}, set()),
+    ],
+)
+def test_a_head_is_asked_for_what_is_configured(headed, envs, monkeypatch, changes, asked):
+    calls = recorded(headed, monkeypatch)
+    agent = headed.agent(PlanningConfig(planner=SMALL, **changes), envs)
+    rollout(envs, agent, [0, 1], record_frames=False)
+    assert set(calls) == asked
+
+
+def recorded(factory, monkeypatch):
+    """Return a list of what the head will be asked for."""
+    calls = []
+    for name in ("propose", "surprise"):
+        method = getattr(factory.inverse, name)
+        monkeypatch.setattr(
+            factory.inverse,
+            name,
+            lambda *words, name=name, method=method, **named: (
+                calls.append(name) or method(*words, **named)
+            ),
+        )
+    return calls
+
+
+def test_the_rows_with_and_without_proposals_have_both_or_neither(headed, envs, monkeypatch):
+    calls = recorded(headed, monkeypatch)
+    agent = PlanningConfig(planner=SMALL, proposals=3, prior=0.01)
+    for name in ("no_proposals", "persistence"):
+        rollout(envs, headed.controls(USUAL, agent, 0)[name], [0, 1], record_frames=False)
+        assert calls == [], name
+    without = PlanningConfig(planner=SMALL, proposals=0)
+    rows = headed.controls(USUAL, without, 0)
+    rollout(envs, rows["with_proposals"], [0, 1], record_frames=False)
+    assert set(calls) == {"propose", "surprise"}
+
+
+def test_the_prior_is_turned_like_the_camera(headed, envs):
+    config = PlanningConfig(planner=SMALL, proposals=0, prior=0.01, camera_turn=90.0)
+    agent = headed.agent(config, envs)
+    assert isinstance(agent._prior, TurnedProposer)
+    assert agent._prior_weight == 0.01

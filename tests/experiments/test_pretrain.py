@@ -12,13 +12,16 @@ from PIL import Image
 
 from vjepa_gym.datasets.storage.store import EpisodeStore
 from vjepa_gym.errors import CheckpointError, DatasetError
+from vjepa_gym.experiments.jobs import pretrain as jobs
 from vjepa_gym.experiments.jobs.pretrain import PretrainConfig, run_pretrain
 from vjepa_gym.experiments.usage import UsageError
-from vjepa_gym.learning.checkpoints import read_json
+from vjepa_gym.learning.checkpoints import load_weights, read_json
+from vjepa_gym.world_models.heads.inverse import InverseDynamicsConfig
 from vjepa_gym.world_models.masking import MaskConfig
 from vjepa_gym.world_models.presets import debug
 from vjepa_gym.world_models.pretraining import load_encoder
 from vjepa_gym.world_models.pretraining_presets import PRETRAINING
+from vjepa_gym.world_models.recovery import RecoveryConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "datasets"))
 from episodes import make_episode, stamped_frame
@@ -82,6 +85,52 @@ def test_videos_of_any_kind_beside_ours_and_images(tmp_path, ours, videos, image
     )
     assert len(told) == 4
     assert np.isfinite(told).all()
+
+
+def recovering():
+    """The recipe `debug` with a small term of recovery."""
+    head = InverseDynamicsConfig(width=16, depth=1, token_width=4, reader_width=16)
+    term = RecoveryConfig(weight=1.0, episodes=4, views=3, pairs=2, head=head)
+    return replace(PRETRAINING["debug"](), recovery=term, jitter=0.1)
+
+
+@pytest.mark.parametrize("held_out", [0, 1])
+def test_doings_are_recovered_from_the_episodes_of_the_first_folder(
+    tmp_path, ours, videos, held_out, monkeypatch
+):
+    given = []
+    train = jobs.pretrain
+    monkeypatch.setattr(
+        jobs, "pretrain", lambda *words, **named: given.append(named) or train(*words, **named)
+    )
+    told = []
+    run_pretrain(
+        job(tmp_path, data=ours, also=[str(videos)], training=recovering(), held_out=held_out),
+        lambda step, total, metrics: told.append(metrics),
+    )
+    episodes = given[0]["episodes"]
+    assert episodes.num_episodes == 4 - held_out
+    assert len(episodes.images) == len(episodes.poses) == sum((7, 8, 9, 10)[: 4 - held_out])
+    assert len(told) == 4
+    assert np.isfinite([each["recovery"] for each in told]).all()
+    names = {name.split(".")[0] for name in load_weights(tmp_path / "encoder")}
+    assert names == {"encoder", "predictor"}
+
+
+def test_no_episodes_are_opened_where_nothing_is_to_be_recovered(tmp_path, ours, monkeypatch):
+    monkeypatch.setattr(jobs, "open_split", None)
+    run_pretrain(job(tmp_path, data=ours))
+
+
+def test_recovery_from_videos_alone_is_refused_before_any_is_looked_into(
+    tmp_path, videos, monkeypatch
+):
+    monkeypatch.setattr(jobs, "open_videos", None)
+    said = r"has no poses, .* job\.training\.recovery\.weight=0"
+    for held_out in (0, 1):
+        with pytest.raises(DatasetError, match=said):
+            run_pretrain(job(tmp_path, data=str(videos), training=recovering(), held_out=held_out))
+    assert not (tmp_path / "encoder/checkpoints").exists()
 
 
 def test_short_and_broken_videos_are_an_error_unless_they_are_to_be_skipped(

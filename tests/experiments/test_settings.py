@@ -50,6 +50,9 @@ def test_switching_is_configured_in_three_keys():
         ({"token_floor": 1.5}, "token_floor"),
         ({"pose_weight": -1.0}, "pose_weight"),
         ({"action_cost": math.nan}, "action_cost"),
+        ({"prior": -0.1}, "prior must not be negative, got -0.1"),
+        ({"prior": math.nan}, "prior"),
+        ({"prior": math.inf}, "prior"),
         ({"max_context": 0}, "max_context"),
         ({"proposals": -1}, "proposals"),
         ({"proposals": 11, "planner": ICEMConfig(num_samples=10)}, "there are 10; got 11"),
@@ -62,6 +65,11 @@ def test_switching_is_configured_in_three_keys():
 def test_a_senseless_setting_of_planning_is_refused_by_its_name(changes, said):
     with pytest.raises(ValueError, match=said):
         PlanningConfig(**changes)
+
+
+@pytest.mark.parametrize("prior", [None, 0.0, 0.005])
+def test_a_prior_may_be_left_to_the_model_or_be_nothing(prior):
+    assert PlanningConfig(prior=prior).prior == prior
 
 
 @pytest.mark.parametrize(("field", "value"), [("energy", "l7"), ("switch", "mood")])

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from vjepa_gym.learning import layers
 from vjepa_gym.learning.layers import (
+    FEW,
     Attention,
     Block,
     Memory,
@@ -119,6 +121,74 @@ def test_attention_is_softmax_of_scaled_products(generator: torch.Generator) -> 
     torch.testing.assert_close(attention(x, Rope.at(torch.zeros(5, 3), 6)), expected)
 
 
+def attended(
+    tokens: int, keys: int, dtype: torch.dtype = torch.float32
+) -> tuple[torch.Tensor, ...]:
+    """Return queries, keys and values of a training."""
+    generator = torch.Generator().manual_seed(tokens)
+    drawn = [torch.randn(2, 3, n, 8, generator=generator) for n in (tokens, keys, keys)]
+    return tuple(one.to(dtype).requires_grad_() for one in drawn)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "close"), [(torch.float32, 1e-6), (torch.float64, 1e-14), (torch.bfloat16, 0.03)]
+)
+def test_plain_attention_in_training_is_that_of_torch(
+    monkeypatch: pytest.MonkeyPatch, masked: bool, dtype: torch.dtype, close: float
+) -> None:
+    query, key, value = attended(5, 9, dtype)
+    mask = torch.ones(5, 9, dtype=torch.bool).tril(4) if masked else None
+    way = torch.randn(2, 3, 5, 8, generator=torch.Generator().manual_seed(0)).to(dtype)
+
+    def with_gradients(gathered: torch.Tensor) -> list[torch.Tensor]:
+        assert gathered.dtype == dtype
+        return [gathered, *torch.autograd.grad((gathered * way).sum(), [query, key, value])]
+
+    attend = nn.functional.scaled_dot_product_attention
+    expected = with_gradients(attend(query, key, value, attn_mask=mask))
+    monkeypatch.setattr(layers.nn.functional, attend.__name__, None)
+    found = with_gradients(layers._gather(query, key, value, mask))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=close, rtol=close)
+
+
+def test_many_tokens_and_inference_take_what_torch_has_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+    attend = nn.functional.scaled_dot_product_attention
+
+    def count(query: torch.Tensor, *rest: torch.Tensor, **named: object) -> torch.Tensor:
+        asked.append(query.shape[2])
+        return attend(query, *rest, **named)
+
+    monkeypatch.setattr(layers.nn.functional, attend.__name__, count)
+    side = math.isqrt(FEW)
+    layers._gather(*attended(side, side), None)
+    assert asked == []
+    layers._gather(*attended(side, side + 1), None)
+    assert asked == [side]
+    query, key, value = (one.detach() for one in attended(5, 9))
+    torch.testing.assert_close(
+        layers._gather(query, key, value, None), layers._gather(*attended(5, 9), None)
+    )
+    assert asked == [side, 5]
+
+
+def test_attention_in_half_precision_is_close_in_training(generator: torch.Generator) -> None:
+    attention, rope = Attention(24, 2), Rope.at(grid_positions(1, 2, 3), 12)
+    nn.init.normal_(attention.qkv.weight, std=0.2, generator=generator)
+    x = torch.randn(2, 6, 24, generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = attention(x, rope)
+        with torch.no_grad():
+            in_inference = attention(x, rope)
+    assert half.dtype == in_inference.dtype == torch.bfloat16
+    assert 0 < (half - attention(x, rope)).abs().mean() < 0.02
+    assert (half - in_inference).abs().mean() < 0.01
+
+
 def test_attention_refuses_a_width_that_its_heads_cannot_share() -> None:
     with pytest.raises(ValueError, match="divisible"):
         Attention(10, 3)
@@ -224,3 +294,26 @@ def test_learnt_tokens_start_at_zero_even_where_memory_was_not_cleared() -> None
     module = nn.ParameterList([torch.ones(1, 1, 4)])
     initialise(module, torch.Generator())
     assert not module[0].any()
+
+
+@pytest.mark.parametrize(("channels", "kernel"), [(3, 4), (64, 2), (32, 3)])
+def test_convolutions_of_images_keep_the_variance_of_what_they_are_given(
+    channels: int, kernel: int
+) -> None:
+    convolution = nn.Conv2d(channels, 128, kernel)
+    initialise(convolution, torch.Generator().manual_seed(0))
+    he = math.sqrt(2 / (channels * kernel**2))
+    assert convolution.weight.std().item() == pytest.approx(he, rel=0.05)
+    assert convolution.weight.abs().max() > 2.5 * he, "it is not cut"
+    assert convolution.bias is not None
+    assert not convolution.bias.any()
+    # Of rectified noise, as convolutions before it leave it.
+    x = torch.randn(64, channels, kernel, kernel, generator=torch.Generator().manual_seed(1)).relu()
+    y = convolution(x)
+    assert y.square().mean().item() == pytest.approx(2 * x.square().mean().item(), rel=0.2)
+
+
+def test_convolutions_of_video_are_drawn_as_linear_layers_are(generator: torch.Generator) -> None:
+    convolution = nn.Conv3d(3, 64, (2, 4, 4))
+    initialise(convolution, generator)
+    assert 0.015 < convolution.weight.std() < 0.02

@@ -1,6 +1,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -60,6 +61,45 @@ def test_an_error_comes_out_where_its_result_was_asked_for() -> None:
         with pytest.raises(KeyError, match="broken"):
             next(results)
     assert not threads()
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def threads_of_another() -> int:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(torch.get_num_threads).result()
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_loading_takes_one_thread_and_leaves_the_others_theirs() -> None:
+    with closing(prefetched(iter([torch.get_num_threads] * 4), 2)) as results:
+        assert next(results) == 1
+        assert torch.get_num_threads() == 2
+        assert list(results) == [1, 1, 1]
+    assert torch.get_num_threads() == 2
+    assert threads_of_another() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_who_has_not_computed_yet_keeps_the_threads_that_were_asked_for(ahead: int) -> None:
+    def load() -> int:
+        assert list(prefetched(iter([lambda: 3]), ahead)) == [3]
+        return torch.get_num_threads()
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(load).result() == 2
+
+
+def test_without_a_thread_of_its_own_loading_takes_those_of_the_caller() -> None:
+    before = torch.get_num_threads()
+    assert list(prefetched(iter([torch.get_num_threads]), 0)) == [before]
 
 
 def test_a_batch_is_split_into_equal_parts_in_order() -> None:

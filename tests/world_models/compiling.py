@@ -40,9 +40,8 @@ def drawn(tokens: int) -> tuple[Tensor, Tensor]:
 
 
 def check_encoder(video: Tensor, checkpointing: bool, **changes: Any) -> None:
-    config = EncoderConfig(
-        image_size=16, patch_size=4, width=24, depth=2, heads=2, mlp_ratio=2.0, **changes
-    )
+    sizes: dict[str, Any] = {"image_size": 16, "patch_size": 4, "width": 24, "depth": 2, "heads": 2}
+    config = EncoderConfig(**{**sizes, "mlp_ratio": 2.0, **changes})
     encoder = VisionTransformer(config)
     initialise(encoder, GENERATOR)
     encoder.checkpointing = checkpointing
@@ -95,6 +94,9 @@ def main() -> None:
     check_encoder(video, checkpointing=True, **NEW)
     check_encoder(video[:, :, :1], checkpointing=False, **NEW)
     check_encoder(video, checkpointing=False, positions=Positions.sincos, stem=Stem.conv)
+    large = torch.randn(2, 3, 4, 32, 32, generator=GENERATOR)
+    in_large_patches = {"stem": Stem.hierarchical, "image_size": 32, "patch_size": 8}
+    check_encoder(large, checkpointing=False, **in_large_patches)
     check_predictor(checkpointing=True)
     check_predictor(checkpointing=False, **NEW)
     check_ac_predictor(checkpointing=False, use_extrinsics=False)

@@ -35,11 +35,21 @@ def video() -> torch.Tensor:
     return torch.randn(2, 3, 4, 16, 16, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.fixture
+def large() -> torch.Tensor:
+    """A video of 4 x 4 patches of 8 px, which every stem can take."""
+    return torch.randn(2, 3, 4, 32, 32, generator=torch.Generator().manual_seed(2))
+
+
+def stemmed(stem: Stem, **changes: Any) -> VisionTransformer:
+    return small_encoder(stem, image_size=32, patch_size=8, **changes)
+
+
 @STEMS
-def test_there_is_a_token_a_tubelet_at_any_resolution(stem: Stem, video: torch.Tensor) -> None:
-    encoder = small_encoder(stem)
-    assert encoder(video).shape == (2, 2 * 4 * 4, 24)
-    assert encoder(video.repeat(1, 1, 1, 2, 1)[:, :, :2]).shape == (2, 8 * 4, 24)
+def test_there_is_a_token_a_tubelet_at_any_resolution(stem: Stem, large: torch.Tensor) -> None:
+    encoder = stemmed(stem)
+    assert encoder(large).shape == (2, 2 * 4 * 4, 24)
+    assert encoder(large.repeat(1, 1, 1, 2, 1)[:, :, :2]).shape == (2, 8 * 4, 24)
 
 
 def test_the_patch_stem_is_a_convolution_whose_kernel_is_its_stride(video: torch.Tensor) -> None:
@@ -56,20 +66,20 @@ def test_tokens_are_ordered_by_time_then_row_then_column(video: torch.Tensor) ->
 
 
 @STEMS
-def test_masked_pixels_have_no_influence(stem: Stem, video: torch.Tensor) -> None:
-    encoder = small_encoder(stem)
+def test_masked_pixels_have_no_influence(stem: Stem, large: torch.Tensor) -> None:
+    encoder = stemmed(stem)
     keep = torch.tensor([[0, 5, 21, 31], [1, 2, 3, 30]])
-    before = encoder(video, keep)
+    before = encoder(large, keep)
     hidden = torch.ones(2, 32, dtype=torch.bool).scatter(1, keep, False).view(2, 1, 2, 4, 4)
-    hidden = hidden.repeat_interleave(2, 2).repeat_interleave(4, 3).repeat_interleave(4, 4)
-    torch.testing.assert_close(encoder(torch.where(hidden, 9.0, video), keep), before)
-    assert not torch.allclose(encoder(torch.where(hidden, video, 9.0), keep), before)
+    hidden = hidden.repeat_interleave(2, 2).repeat_interleave(8, 3).repeat_interleave(8, 4)
+    torch.testing.assert_close(encoder(torch.where(hidden, 9.0, large), keep), before)
+    assert not torch.allclose(encoder(torch.where(hidden, large, 9.0), keep), before)
 
 
 @STEMS
-def test_keeping_everything_is_no_masking(stem: Stem, video: torch.Tensor) -> None:
-    encoder = small_encoder(stem)
-    torch.testing.assert_close(encoder(video, torch.arange(32).expand(2, -1)), encoder(video))
+def test_keeping_everything_is_no_masking(stem: Stem, large: torch.Tensor) -> None:
+    encoder = stemmed(stem)
+    torch.testing.assert_close(encoder(large, torch.arange(32).expand(2, -1)), encoder(large))
 
 
 def test_a_token_is_a_set_member_that_knows_its_place(video: torch.Tensor) -> None:
@@ -125,6 +135,8 @@ def test_a_video_of_broken_tubelets_is_refused(shape: tuple[int, int, int]) -> N
         {"width": 96, "heads": 32},
         {"stem": Stem.conv, "patch_size": 2},
         {"stem": Stem.conv, "patch_size": 14, "image_size": 224},
+        {"stem": Stem.hierarchical, "patch_size": 4},
+        {"stem": Stem.hierarchical, "patch_size": 12, "image_size": 240},
         {"levels": 0},
         {"levels": 25},
         {"levels": 2, "level_blocks": [23]},
@@ -171,17 +183,17 @@ def test_levels_may_be_named() -> None:
 
 
 @STEMS
-def test_a_single_frame_has_a_stem_of_its_own(stem: Stem, video: torch.Tensor) -> None:
-    encoder = small_encoder(stem, image_tokens=True)
-    image = video[:, :, :1]
-    assert encoder.grid(1, 16, 16) == (1, 4, 4)
+def test_a_single_frame_has_a_stem_of_its_own(stem: Stem, large: torch.Tensor) -> None:
+    encoder = stemmed(stem, image_tokens=True)
+    image = large[:, :, :1]
+    assert encoder.grid(1, 32, 32) == (1, 4, 4)
     assert encoder(image).shape == (2, 16, 24)
-    before = encoder(image), encoder(video)
+    before = encoder(image), encoder(large)
     nn.init.ones_(encoder.img_mod_embed)
     assert not torch.allclose(encoder(image), before[0])
-    assert torch.equal(encoder(video), before[1])
+    assert torch.equal(encoder(large), before[1])
     nn.init.ones_(encoder.video_mod_embed)
-    assert not torch.allclose(encoder(video), before[1])
+    assert not torch.allclose(encoder(large), before[1])
     with pytest.raises(ValueError, match="whole tubelets of 2 frames"):
         small_encoder()(image)
 

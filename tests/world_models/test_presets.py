@@ -10,6 +10,7 @@ from vjepa_gym.world_models.ac_predictor import ACPredictor
 from vjepa_gym.world_models.encoder import VisionTransformer
 from vjepa_gym.world_models.positions import Positions
 from vjepa_gym.world_models.predictor import MaskedPredictor
+from vjepa_gym.world_models.encoder import Stem
 from vjepa_gym.world_models.presets import MODELS, ACPredictorConfig, ModelConfig
 
 
@@ -62,6 +63,13 @@ def test_encoder_and_predictor_are_as_large_as_those_on_the_hub(name: str, size:
 def test_what_is_shipped_fits_into_fifteen_megabytes_of_half_precision(name: str) -> None:
     encoder, _, ac_predictor = weights(name)
     assert 2 * (encoder + ac_predictor) < 15e6
+
+
+def test_tiny_128_has_as_few_tokens_as_tiny_and_looks_into_large_patches() -> None:
+    encoder, predictor = MODELS["tiny_128"]().encoder, MODELS["tiny_128"]().ac_predictor
+    assert (encoder.image_size, encoder.patch_size, encoder.grid_size) == (128, 32, 4)
+    assert encoder.stem is Stem.hierarchical
+    assert predictor.grid_size == encoder.grid_size == MODELS["tiny"]().encoder.grid_size
 
 
 @pytest.mark.parametrize("name", ["vit_b_21", "vit_l_21", "vit_h_21", "vit_g_21", "vit_G_21"])

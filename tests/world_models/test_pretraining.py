@@ -273,7 +273,7 @@ def test_published_weight_decays_and_gradients() -> None:
     assert rising == {"vjepa", "ijepa"}
     assert recipes["ijepa"].weight_decay_at(1.0) == pytest.approx(0.4)
     clipped = {name: one.clip_gradients for name, one in recipes.items() if one.clip_gradients}
-    assert clipped == {"vjepa": 10.0}
+    assert clipped == {"tiny_128": 5.0, "vjepa": 10.0}
 
 
 def test_films_without_differences_raise_the_alarm(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ from vjepa_gym.world_models.pretraining_presets import PRETRAINING
         {"crop_aspect": [2.0, 1.0]},
         {"cooldown_frames": 8, "decay": 0.0},
         {"stretch": 0.5},
+        {"jitter": -0.1},
+        {"jitter": 1.0},
     ],
 )
 def test_impossible_recipes_are_refused_by_the_names_of_their_fields(changes: dict) -> None:
@@ -50,9 +52,30 @@ def test_the_published_recipe_is_that_of_the_public_configuration() -> None:
 def test_tiny_is_what_the_shipped_weights_were_trained_by() -> None:
     tiny = PRETRAINING["tiny"]()
     assert tiny.masks == small_grid_masks()
-    assert (tiny.steps, tiny.batch_size, tiny.frames, tiny.stride) == (3000, 64, 4, 1)
+    assert (tiny.frames, tiny.stride, tiny.steps, tiny.batch_size) == (4, 1, 3000, 64)
     assert (tiny.ema_start, tiny.ema_end, tiny.learning_rate) == (0.99, 0.999, 1e-3)
     assert (tiny.random_crop, tiny.random_flip, tiny.mask_token_each) == (False, False, True)
+
+
+def test_tiny_128_recovers_actions_from_small_batches_whose_colours_differ() -> None:
+    recipe = PRETRAINING["tiny_128"]()
+    assert recipe.masks == small_grid_masks()
+    assert recipe.batch_size <= 8
+    assert (recipe.random_crop, recipe.random_flip, recipe.mask_token_each) == (False, False, True)
+    assert recipe.jitter > 0
+    assert recipe.recovery.weight > 0
+
+
+@pytest.mark.parametrize("name", sorted(set(PRETRAINING) - {"tiny_128"}))
+def test_labels_and_colours_are_left_alone_but_for_one(name: str) -> None:
+    training = PRETRAINING[name]()
+    assert (training.jitter, training.recovery.weight) == (0.0, 0.0)
+
+
+def test_episodes_of_recovery_are_shared_out_among_two_or_four_parts_of_a_batch() -> None:
+    tiny = PRETRAINING["tiny_128"]()
+    for parts in (2, 4):
+        assert tiny.batch_size % parts == tiny.recovery.episodes % parts == 0
 
 
 def test_the_dense_loss_of_the_21_recipe_comes_in_between_15_and_30_thousand_steps() -> None:

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from vjepa_gym.errors import DatasetError, TrainingError
 from vjepa_gym.learning.training import Task
+from vjepa_gym.world_models.masking import draw_masks
 from vjepa_gym.world_models.presets import MODELS, ModelConfig
+from vjepa_gym.world_models.pretraining_batches import SPARES
 from vjepa_gym.world_models.pretraining_config import MaskedBy, PretrainingConfig
 from vjepa_gym.world_models.pretraining_presets import PRETRAINING
 from vjepa_gym.world_models.pretraining_task import MaskedPretraining
@@ -103,6 +105,37 @@ def test_crops_and_mirrors_are_the_same_for_all_frames_and_differ_between_clips(
     falls = (mirrored[..., -1] < mirrored[..., 0]).flatten(1)
     assert torch.equal(falls, falls[:, :1].expand_as(falls))
     assert 5 < falls[:, 0].sum() < 25
+
+
+def test_contrast_is_changed_alike_for_all_of_a_clip_and_apart_for_each_colour() -> None:
+    one = task(numbered([8]), recipe(jitter=0.3, batch_size=30))
+    plan = one.plan(1, STEPS, torch.Generator().manual_seed(1))
+    gains = plan.groups["video"].gains
+    assert gains.shape == (30, 3)
+    assert len(gains.unique()) == 90
+    assert gains.min() >= 0.7
+    assert gains.max() <= 1.3
+    assert gains.max() - gains.min() > 0.4
+    level = replace(plan, groups={"video": replace(plan.groups["video"], gains=torch.ones(30, 3))})
+    changed, before = (one.load(each, slice(0, 30))["video"]["clips"] for each in (plan, level))
+    torch.testing.assert_close(changed, before * gains[:, :, None, None, None])
+
+
+def test_without_jitter_nothing_is_drawn_for_it() -> None:
+    films, generator = moving_squares(), torch.Generator().manual_seed(5)
+    one = task(films, recipe())
+    plan = one.plan(1, STEPS, generator).groups["video"]
+    assert torch.equal(plan.gains, torch.ones(4, 3))
+    # What was drawn before there were gains: clips, mirrors, masks, and no more.
+    again, group = torch.Generator().manual_seed(5), one._groups["video", False]
+    video, start = group.space.draw((4, 1 + SPARES), again)
+    torch.rand(4, generator=again)
+    masks = [draw_masks(kind, 4, group.form.grid, again) for kind in group.form.masks]
+    assert np.array_equal(video, plan.video)
+    assert np.array_equal(start, plan.start)
+    for mine, drawn in zip(masks, plan.masks, strict=True):
+        assert torch.equal(mine.take(slice(0, 4)).keep, drawn.take(slice(0, 4)).keep)
+    assert torch.equal(again.get_state(), generator.get_state())
 
 
 def test_clips_get_longer_and_larger_while_the_learning_rate_falls() -> None:

@@ -70,8 +70,10 @@ class PlanningAgent:
             )
         if num_proposals and proposer is None:
             raise ValueError(f"{num_proposals} proposals need a proposer")
-        if prior_weight and prior is None:
-            raise ValueError(f"a prior_weight of {prior_weight} needs a prior")
+        if prior_weight < 0 or (prior_weight and prior is None):
+            raise ValueError(
+                f"prior_weight must not be negative, and above 0 needs a prior; got {prior_weight}"
+            )
         self.privileged: bool = energy.needs_poses
         if high_level is not None and self.privileged:
             raise ValueError("intermediate goals have no poses, and the energy needs them")

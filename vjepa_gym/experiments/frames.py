@@ -88,7 +88,7 @@ def open_whole(folder: str, *, size: int, hz: float = NOMINAL_HZ, skip_bad: bool
         raise DatasetError(
             f"{folder}: a folder of {kind} has no poses, from which actions are learnt; expected a "
             "dataset that `vjepa-gym collect` made, or episodes in DROID's layout. Encoders are "
-            "pretrained on videos alone: vjepa-gym pretrain."
+            "pretrained on videos alone: vjepa-gym pretrain job.training.recovery.weight=0."
         )
     if kind == "ours":
         frames = _decoded(EpisodeStore(folder), size)

@@ -45,6 +45,9 @@ def prefetched(jobs: Iterator[Callable[[], T]], ahead: int) -> Generator[T]:
         for job in jobs:
             yield job()
         return
+    # The caller's own number of threads is settled by asking for it: what another thread sets holds
+    # for all that have not computed yet.
+    torch.get_num_threads()
     # With threads of its own, loading would stand in the way of those that compute.
     pool = ThreadPoolExecutor(1, "prefetch", initializer=torch.set_num_threads, initargs=(1,))
     try:
@@ -55,6 +58,7 @@ def prefetched(jobs: Iterator[Callable[[], T]], ahead: int) -> Generator[T]:
             yield result
     finally:
         pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(torch.get_num_threads())
 
 
 def pinned(batch: Any) -> Any:

@@ -18,23 +18,30 @@ from vjepa_gym.world_models.recovery import RecoveryConfig
 
 
 def tiny() -> PretrainingConfig:
-    """Return what the model `tiny` was trained with on two cores: short clips, a 4 x 4 grid.
+    """Return what the model `tiny` was trained with on two cores: short clips, a 4 x 4 grid."""
+    return PretrainingConfig(
+        frames=4, masks=small_grid_masks(), ema_start=0.99, ema_end=0.999, steps=3000
+    )
+
+
+def tiny_128() -> PretrainingConfig:
+    """Return a recipe for the model `tiny_128` on two cores: data must have poses.
 
     Batches are small, since early on a step of few samples is worth as much as one of many. The
-    recovery of actions is what makes it see hand and objects (docs/results.md).
+    recovery of poses is what makes it see the hand soon (docs/results.md).
     """
     return PretrainingConfig(
         frames=4,
         masks=small_grid_masks(),
         ema_start=0.99,
         ema_end=0.999,
-        steps=20_000,
+        steps=40_000,
         warmup=0.01,
-        batch_size=8,
+        batch_size=4,
         decay=0.3,
         clip_gradients=5.0,
         jitter=0.2,
-        recovery=RecoveryConfig(weight=1.0, episodes=12, views=4, pairs=4),
+        recovery=RecoveryConfig(weight=1.0, episodes=12, views=4, pairs=6),
         checkpoint_every=1000,
     )
 
@@ -198,6 +205,7 @@ def ijepa() -> PretrainingConfig:
 PRETRAINING: dict[str, Callable[[], PretrainingConfig]] = {
     "debug": debug,
     "tiny": tiny,
+    "tiny_128": tiny_128,
     "tiny_21": tiny_21,
     "small": small,
     "published": published,

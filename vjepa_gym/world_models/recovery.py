@@ -34,7 +34,9 @@ class RecoveryConfig:
     pairs: int = 16
     """Pairs of the views of each between which actions are told, near ones more often."""
     head: InverseDynamicsConfig = field(
-        default_factory=lambda: InverseDynamicsConfig(width=384, depth=3, reader_width=256)
+        default_factory=lambda: InverseDynamicsConfig(
+            width=384, depth=3, reader_width=256, key_poses=True
+        )
     )
     """Sizes of what tells them; it is dropped after the training."""
 
@@ -76,6 +78,7 @@ class RecoveryObjective(nn.Module):
         second: Int64[Tensor, "batch pairs"],
         steps: Int64[Tensor, "batch pairs"],
         actions: Float[Tensor, "batch pairs horizon 7"],
+        key_poses: Float[Tensor, "batch pairs 7"],
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """Return the loss, and what it is made of.
 
@@ -86,6 +89,7 @@ class RecoveryObjective(nn.Module):
             second: Which later one it ends with.
             steps: How much later; 0 where it is not told.
             actions: What was done after the first; nothing once the second was reached.
+            key_poses: Where the hand next opened or closed, or else was in the second.
         """
         latents = encode_frames(self.encoder, images.flatten(0, 1))
         # Millimetres are lost in bfloat16.
@@ -93,11 +97,14 @@ class RecoveryObjective(nn.Module):
             latents = latents.float().unflatten(0, images.shape[:2])
             ends = [_chosen(latents, which).flatten(0, 1) for which in (first, second)]
             there = [_chosen(poses, which).flatten(0, 1) for which in (first, second)]
-            told, _ = self._actions(
-                *ends, there[0], steps.flatten(), actions.flatten(0, 1), there[1]
-            )
+            done, keys = actions.flatten(0, 1), key_poses.flatten(0, 1)
+            told, parts = self._actions(*ends, there[0], steps.flatten(), done, there[1], keys)
             read = pose_error(self.head, latents.flatten(0, 1), poses.flatten(0, 1))
         metrics = {POSE_ERROR: read[:, :3].mean().detach(), ACTION_LOSS: told.detach()}
+        metrics |= {
+            name: parts[name] for name in ("displacement", "gripper", "key") if name in parts
+        }
+        metrics["closed"] = read[:, 6].mean().detach()
         return read.mean() + told, metrics
 
 

@@ -15,6 +15,7 @@ from vjepa_gym.errors import DatasetError, TrainingError
 from vjepa_gym.learning.layers import initialise
 from vjepa_gym.types import Frames
 from vjepa_gym.world_models.heads.inverse import InverseDynamics
+from vjepa_gym.world_models.heads.inverse_task import KeyPoses
 from vjepa_gym.world_models.preprocessing import Preprocessing
 from vjepa_gym.world_models.presets import ModelConfig
 from vjepa_gym.world_models.pretraining_task import MaskedPretraining, PretrainingPlan
@@ -118,6 +119,7 @@ class RecoveringPretraining:
         last = np.minimum(np.arange(len(frames.poses)) + 1, len(frames.poses) - 1)
         actions = kinematics.difference(frames.poses, frames.poses[last])
         self._poses, self._actions = torch.tensor(frames.poses), torch.from_numpy(actions)
+        self._keys = KeyPoses(self._poses, np.asarray(frames.offsets))
         self.head = InverseDynamics(recovery.head, model)
         initialise(self.head, generator)
         inside = np.ones(len(actions), bool)
@@ -168,6 +170,7 @@ class RecoveringPretraining:
             "second": torch.from_numpy(second),
             "steps": torch.from_numpy(np.where(drawn.told[chosen], apart, 0)),
             "actions": torch.where(before[..., None], done, 0.0),
+            "key_poses": self._keys.between(begin, begin + apart),
         }
         return {**self._masked.load(plan.masked, part), "recovery": recovery}
 
@@ -190,7 +193,7 @@ class RecoveringPretraining:
         seed = int(torch.randint(2**60, (), generator=generator))
         rng = np.random.default_rng(seed)
         which = rng.integers(len(self._starts), size=config.episodes)
-        rows = np.stack([self._views(rng, episode) for episode in which])
+        rows = np.stack([self._views(rng, episode) for episode in which.tolist()])
         begin, end = np.triu_indices(config.views, 1)
         apart = rows[:, end] - rows[:, begin]
         near = np.where(apart <= config.head.goal_steps, apart**-0.5, 1e-9)

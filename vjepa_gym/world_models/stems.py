@@ -8,8 +8,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-SQUARE, LEAST = 4, 64
-"""Side of what a hierarchical stem begins with [px], and the fewest features that it has of one."""
+QUARTER = 4
+"""A hierarchical stem begins with squares of a quarter of the patch's side."""
 
 
 class Stem(Enum):
@@ -115,19 +115,20 @@ class ConvStem(nn.Module):
 
 
 class HierarchicalStem(nn.Module):
-    """Embeds squares of 4 px, then fours of what it has until a patch is one, then its frames."""
+    """Embeds sixteen squares of each patch, then fours of these, then fours of those: the patch."""
 
     def __init__(self, tubelet_size: int, patch_size: int, width: int) -> None:
         super().__init__()
         self.tubelet_size, self.patch_size = tubelet_size, patch_size
-        halvings = (patch_size // SQUARE).bit_length() - 1
-        widths = [max(LEAST, width >> i) for i in range(halvings - 1, -1, -1)]
-        self.convs = nn.ModuleList([nn.Conv2d(3, widths[0], SQUARE, stride=SQUARE)])
-        self.convs.extend(
-            nn.Conv2d(before, after, 2, stride=2) for before, after in pairwise(widths)
+        square = patch_size // QUARTER
+        self.convs = nn.ModuleList(
+            [
+                nn.Conv2d(3, width // 2, square, stride=square),
+                nn.Conv2d(width // 2, width, 2, stride=2),
+            ]
         )
         kernel = (tubelet_size, 2, 2)
-        self.proj = nn.Conv3d(widths[-1], width, kernel, stride=kernel)
+        self.proj = nn.Conv3d(width, width, kernel, stride=kernel)
 
     def forward(
         self,
@@ -145,10 +146,9 @@ class HierarchicalStem(nn.Module):
         if keep is not None:
             index = keep[..., None, None, None, None]
             patches = patches.gather(1, index.expand(-1, -1, *patches.shape[2:]))
-        x, square = patches, SQUARE
+        x = patches
         for conv in self.convs:
-            x = gelu(_joined(x, conv, square))
-            square = 2
+            x = gelu(_joined(x, conv))
         # Frames come after channels in the weights, as in a convolution.
         x = x.flatten(3, 4).expand(-1, -1, self.tubelet_size, -1, -1)
         weight = self.proj.weight.flatten(3).permute(0, 2, 3, 1).flatten(1)
@@ -156,10 +156,11 @@ class HierarchicalStem(nn.Module):
 
 
 def _joined(
-    x: Float[Tensor, "batch tokens frames rows columns channels"], conv: nn.Module, square: int
+    x: Float[Tensor, "batch tokens frames rows columns channels"], conv: nn.Module
 ) -> Float[Tensor, "batch tokens frames fewer_rows fewer_columns more"]:
     """Return what a convolution makes of squares that do not overlap, as a matrix product."""
     assert isinstance(conv, nn.Conv2d)
+    square = conv.kernel_size[0]
     squares = x.unflatten(4, (-1, square)).unflatten(3, (-1, square))
     squares = squares.transpose(4, 5).flatten(5)
     weight = conv.weight.permute(0, 2, 3, 1).flatten(1)

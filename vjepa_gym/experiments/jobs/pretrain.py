@@ -82,6 +82,7 @@ def run_pretrain(config: PretrainConfig, on_step: OnStep | None = None) -> Visio
     with checking():
         check_recipe(model, config.training, with_images=bool(config.images))
     size = max(model.encoder.image_size, config.training.cooldown_image_size or 0)
+    episodes = _episodes(config, size) if config.training.recovery.weight else None
     videos = open_videos(
         [config.data, *config.also],
         image_size=size,
@@ -90,9 +91,6 @@ def run_pretrain(config: PretrainConfig, on_step: OnStep | None = None) -> Visio
         weights=config.weights or None,
         clips=clip_shapes(config.training),
     )
-    episodes = None
-    if config.training.recovery.weight:
-        episodes = _episodes(config, size)
     images = None
     if config.images:
         images = open_videos(config.images, image_size=size, skip_bad=config.skip_bad)

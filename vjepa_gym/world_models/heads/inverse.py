@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vjepa_gym.world_models.ac_predictor import ACTION_FLOOR, STATE_FLOOR
 from vjepa_gym.world_models.base import Context, Target
+from vjepa_gym.world_models.heads.pose_reader import PoseReader
 from vjepa_gym.world_models.poses import ANGLES, wrap_angle
 from vjepa_gym.world_models.presets import ModelConfig
 
@@ -44,6 +45,10 @@ class InverseDynamicsConfig:
     reader_width: int = 0
     """Features of the two hidden layers that read the hand's pose off a view; 0 for no reader. How
     far the pose in the goal's view is away then need not be found out a second time."""
+    key_poses: bool = False
+    """Whether it also tells the next key pose: where the hand is when it next opens or closes on
+    its way, or else at the goal (keyframes of James and Davison, arXiv 2105.14829). That is where
+    the object is that will be gripped, or put down."""
 
     def __post_init__(self) -> None:
         for name in ("horizon", "goal_steps", "token_width", "width"):
@@ -62,38 +67,13 @@ class ActionChunk:
         median: Displacement and rotation of each step.
         spread: Mean absolute deviation from it.
         gripper: Logits of opening, holding and closing.
+        key: The next key pose as `InverseDynamics.normalise` has it, if that is told.
     """
 
     median: Float[Tensor, "n horizon 6"]
     spread: Float[Tensor, "n horizon 6"]
     gripper: Float[Tensor, "n horizon 3"]
-
-
-class PoseReader(nn.Module):
-    """Reads the hand's pose off the tokens of one view."""
-
-    def __init__(self, width: int, tokens: int, token_width: int, hidden: int) -> None:
-        """Draw new weights.
-
-        Args:
-            width: Features of a token.
-            tokens: Tokens of a view.
-            token_width: Features that are kept of each.
-            hidden: Features of the two hidden layers.
-        """
-        super().__init__()
-        self.token_embed = nn.Linear(width, token_width)
-        self.layers = nn.Sequential(
-            nn.Linear(tokens * token_width, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, 7),
-        )
-
-    def forward(self, latents: Float[Tensor, "n tokens dim"]) -> Float[Tensor, "n 7"]:
-        """Return poses as `InverseDynamics.normalise` does."""
-        return self.layers(self.token_embed(latents).flatten(1))
+    key: Float[Tensor, "n 7"] | None = None
 
 
 class InverseDynamics(nn.Module):
@@ -135,6 +115,7 @@ class InverseDynamics(nn.Module):
             for _ in range(config.depth)
         )
         self.last = nn.Linear(config.width, config.horizon * (2 * MOVED + 3))
+        self.key = nn.Linear(config.width, 7) if config.key_poses else None
         self.register_buffer("state_mean", torch.zeros(7))
         self.register_buffer("state_scale", torch.ones(7))
         self.register_buffer("action_scale", torch.ones(MOVED))
@@ -164,10 +145,22 @@ class InverseDynamics(nn.Module):
         x = self.first(torch.cat([*parts, self._embed_steps(steps, poses)], -1))
         for layer in self.layers:
             x = x + layer(nn.functional.gelu(x))
-        told = self.last(nn.functional.gelu(x)).unflatten(-1, (self.config.horizon, -1))
+        x = nn.functional.gelu(x)
+        told = self.last(x).unflatten(-1, (self.config.horizon, -1))
         median, spread, gripper = told.split([MOVED, MOVED, 3], -1)
         spread = nn.functional.softplus(spread).clamp(LEAST_SPREAD, MOST_SPREAD)
-        return ActionChunk(median=median, spread=spread, gripper=gripper)
+        key = None if self.key is None else state + self.key(x)
+        return ActionChunk(median=median, spread=spread, gripper=gripper, key=key)
+
+    def read(self, latents: Float[Tensor, "n tokens dim"]) -> Float[Tensor, "n 7"]:
+        """Return the pose that is seen in each view, as `normalise` has it.
+
+        Raises:
+            ValueError: This head does not read poses.
+        """
+        if self.reader is None:
+            raise ValueError("this head reads no poses: train one with reader_width above 0")
+        return self.reader(latents)
 
     def normalise(self, poses: Float[Tensor, "*n 7"]) -> Float[Tensor, "*n 7"]:
         """Return poses beside the usual one, in units of how much they vary."""

@@ -18,6 +18,7 @@ from vjepa_gym import kinematics
 from vjepa_gym.learning.clips import clip_starts
 from vjepa_gym.learning.training_config import TrainingConfig
 from vjepa_gym.world_models.heads.inverse import (
+    GRIPPER_MOVES,
     MOVED,
     ActionChunk,
     InverseDynamics,
@@ -32,6 +33,8 @@ SPREAD_WEIGHT, GRIPPER_WEIGHT = 0.1, 0.1
 displacement."""
 READER_WEIGHT = 1.0
 """Likewise the error of the pose that is read off the goal's view."""
+KEY_WEIGHT = 1.0
+"""Likewise the error of the next key pose."""
 
 
 def inverse_training() -> TrainingConfig:
@@ -74,6 +77,7 @@ class InverseObjective(nn.Module):
         steps: Int64[Tensor, " batch"],
         actions: Float[Tensor, "batch horizon 7"],
         goal_poses: Float[Tensor, "batch 7"],
+        key_poses: Float[Tensor, "batch 7"],
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """Return the loss, and what it is made of.
 
@@ -84,6 +88,7 @@ class InverseObjective(nn.Module):
             steps: How much later; 0 where the head is not told.
             actions: What was done; nothing once the goal was reached.
             goal_poses: At the later views.
+            key_poses: Where the hand next opened or closed before that, or else was at the goal.
         """
         chunk: ActionChunk = self.head(latents.float(), goals.float(), poses, steps)
         wanted = actions[..., :MOVED] / self.head.action_scale
@@ -104,15 +109,55 @@ class InverseObjective(nn.Module):
             read = pose_error(self.head, goals.float(), goal_poses)
             metrics["read"] = read[:, :3].mean().detach()
             loss = loss + READER_WEIGHT * read.mean()
+        if chunk.key is not None:
+            away = (chunk.key - self.head.normalise(key_poses)).abs()
+            metrics["key"] = away[:, :3].mean().detach()
+            loss = loss + KEY_WEIGHT * away.mean()
         return loss, metrics
 
 
 def pose_error(
     head: InverseDynamics, latents: Float[Tensor, "n tokens dim"], poses: Float[Tensor, "n 7"]
 ) -> Float[Tensor, "n 7"]:
-    """Return how far off a head reads the hand's pose, in units of how much poses vary."""
-    assert head.reader is not None
-    return (head.reader(latents) - head.normalise(poses)).abs()
+    """Return how far off a head reads the hand's pose, in units of how much poses vary.
+
+    Of closedness it is the square: most hands are open, and the least absolute error says that all
+    are.
+    """
+    off = head.read(latents) - head.normalise(poses)
+    return torch.cat([off[..., :6].abs(), off[..., 6:].square()], -1)
+
+
+class KeyPoses:
+    """The key poses of episodes: where the hand opened or closed."""
+
+    def __init__(
+        self, poses: Float[Tensor, "rows 7"], offsets: Int64[np.ndarray, "episodes_plus_one"]
+    ) -> None:
+        """Look when each hand opened or closed.
+
+        Args:
+            poses: Of all rows.
+            offsets: Episode `i` has the rows `offsets[i]:offsets[i + 1]`.
+        """
+        closedness = poses[:, 6].numpy()
+        moves = np.append(np.abs(np.diff(closedness)) > GRIPPER_MOVES, True)
+        # A row before another episode, or the end, is an event, beyond which nobody looks.
+        moves[np.asarray(offsets[1:]) - 1] = True
+        events = np.flatnonzero(moves)
+        self._poses = poses
+        self._next = events[np.searchsorted(events, np.arange(len(poses)))]
+
+    def between(
+        self, rows: Int64[np.ndarray, "*n"], later: Int64[np.ndarray, "*n"]
+    ) -> Float[Tensor, "*n 7"]:
+        """Return the first key pose from each row on, or that of the later row if it comes first.
+
+        Its closedness is that after the hand has moved.
+        """
+        key = np.minimum(self._next[rows], later)
+        after = self._poses[np.minimum(key + 1, later)]
+        return torch.cat([self._poses[key][..., :6], after[..., 6:]], -1)
 
 
 class InverseTask:
@@ -131,6 +176,7 @@ class InverseTask:
         ends = np.asarray(frames.offsets[1:])
         self._left = ends[np.searchsorted(ends, self._starts, "right")] - 1 - self._starts
         self._poses = torch.tensor(frames.poses)
+        self._keys = KeyPoses(self._poses, np.asarray(frames.offsets))
         # A step out of an episode is never looked at: goals are within it.
         last = np.minimum(np.arange(len(frames.poses)) + 1, len(frames.poses) - 1)
         self._actions = torch.from_numpy(kinematics.difference(frames.poses, frames.poses[last]))
@@ -174,6 +220,7 @@ class InverseTask:
             "steps": torch.from_numpy(np.where(plan.told[part], steps, 0)),
             "actions": torch.where(before[..., None], done, 0.0),
             "goal_poses": self._poses[rows + steps],
+            "key_poses": self._keys.between(rows, rows + steps),
         }
 
     def describe(self, plan: GoalPlan, part: slice) -> list[str]:
