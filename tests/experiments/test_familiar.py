@@ -88,9 +88,9 @@ def test_far_views_are_told_with_their_distance(knowing, caplog):
 
 def test_a_model_that_does_not_know_says_nothing(model, caplog, monkeypatch):
     monkeypatch.setattr(model, "encode", None)
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, logger="vjepa_gym"):
         assert warn_if_unfamiliar(model, noise(8)) is None
-    (record,) = caplog.records
+    (record,) = [record for record in caplog.records if record.name.startswith("vjepa_gym")]
     assert record.levelno == logging.DEBUG
     assert "vjepa-gym gates" in record.getMessage()
 

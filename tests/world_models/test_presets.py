@@ -7,10 +7,9 @@ import torch
 from vjepa_gym.learning.checkpoints import from_json, to_json
 from vjepa_gym.learning.layers import RopeForm
 from vjepa_gym.world_models.ac_predictor import ACPredictor
-from vjepa_gym.world_models.encoder import VisionTransformer
+from vjepa_gym.world_models.encoder import Stem, VisionTransformer
 from vjepa_gym.world_models.positions import Positions
 from vjepa_gym.world_models.predictor import MaskedPredictor
-from vjepa_gym.world_models.encoder import Stem
 from vjepa_gym.world_models.presets import MODELS, ACPredictorConfig, ModelConfig
 
 
