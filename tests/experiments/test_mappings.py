@@ -62,8 +62,8 @@ def test_mappings_can_be_swept_over(runs):
 def test_help_shows_the_usual_mappings(capsys):
     assert main(["collect", "--help"]) == 0
     said = capsys.readouterr().out
-    assert "job.mix={scripted: 0.35, noisy: 0.25," in said
-    assert "job.labs={train: 1.0}" in said
+    assert "job.mix={scripted:0.35,noisy:0.25," in said
+    assert "job.labs={train:1.0}" in said
 
 
 def test_help_needs_no_simulator():
