@@ -19,10 +19,11 @@ DICTIONARY = 2**27
 
 def scenes() -> list[SceneConfig]:
     """Return what is packed."""
-    numbers = range(objects.MOST_DISTRACTORS + 1)
+    sets = itertools.product(labs.LABS.values(), objects.OBJECT_SETS.items())
     return [
         SceneConfig(lab=lab, objects=name, distractors=number)
-        for lab, name, number in itertools.product(labs.LABS.values(), objects.OBJECT_SETS, numbers)
+        for lab, (name, things) in sets
+        for number in range(len(things.distractors) + 1)
     ]
 
 

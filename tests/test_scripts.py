@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 from vjepa_gym.experiments import launch
 from vjepa_gym.experiments.cli import main
 from vjepa_gym.experiments.rollout import EpisodeRecord
+from vjepa_gym.sim.objects import MOST_DISTRACTORS
 from vjepa_gym.sim.world import World
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -126,9 +128,9 @@ def script(name):
 @pytest.mark.parametrize(("lab", "objects"), [("train", None), ("test", None), ("train", "unseen")])
 def test_the_scenes_that_environments_open_are_packed(lab, objects):
     packed = script("pack_scenes").scenes()
-    assert len(packed) == 20
-    world = World(lab=lab, objects=objects)
-    assert world._scene.config in packed
+    scene = World(lab=lab, objects=objects)._scene.config
+    for distractors in range(MOST_DISTRACTORS + 1):
+        assert replace(scene, distractors=distractors) in packed
 
 
 def record(seed, success=True):

@@ -8,9 +8,10 @@ from rich.console import Console
 from vjepa_gym.agents.cem import CEMConfig, fast
 from vjepa_gym.envs import REACH
 from vjepa_gym.errors import UnknownNameError
+from vjepa_gym.experiments.compare.cells import Cell
 from vjepa_gym.experiments.demo_report import show_demo
 from vjepa_gym.experiments.gate_lines import gate_lines
-from vjepa_gym.experiments.jobs.demo import Cell, DemoConfig, count_episodes, run_demo
+from vjepa_gym.experiments.jobs.demo import DemoConfig, count_episodes, folder_name, run_demo
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig, model_card
 from vjepa_gym.world_models.ac_predictor import ACPredictor
 from vjepa_gym.world_models.encoder import VisionTransformer
@@ -55,10 +56,10 @@ def test_the_demo_runs_a_model_and_its_controls_in_the_real_simulation(model, tm
     shown = run_demo(config, tmp_path / "run", lambda agent, _: ended.append(agent))
     assert len(ended) == count_episodes(config) == 4
     assert list(shown.evaluations) == [Cell("reach", "test"), Cell("pick_place_box", "test")]
-    rows = {row.agent: row for row in shown.evaluations["reach", "test"].summaries()}
+    rows = {row.agent: row for row in shown.evaluations[Cell("reach", "test")].summaries()}
     assert list(rows) == ["planning", "persistence", "expert"]
     assert rows["expert"].successes == 1
-    assert list(shown.evaluations["pick_place_box", "test"].records) == ["planning"]
+    assert list(shown.evaluations[Cell("pick_place_box", "test")].records) == ["planning"]
     cell = tmp_path / "run" / "reach_test"
     episodes = json.loads((cell / "episodes.json").read_text())
     assert len(episodes["planning"][0]["distances"]) == 11
@@ -111,7 +112,7 @@ def test_a_card_tells_the_size_of_a_model_and_which_gates_it_did_not_pass(model)
 
 def test_the_demo_shows_three_tasks_in_both_labs_with_the_fast_search_by_default():
     config = DemoConfig()
-    assert [cell.folder for cell in config.cells()] == [
+    assert [folder_name(cell) for cell in config.cells()] == [
         "reach_train",
         "reach_test",
         "grasp_cup_train",
@@ -127,7 +128,7 @@ def test_the_demo_shows_three_tasks_in_both_labs_with_the_fast_search_by_default
 
 def test_a_registered_name_is_a_task_and_a_folder_too():
     (cell,) = DemoConfig(tasks=[REACH], labs=["train"]).cells()
-    assert cell.folder == "vjepa_gym_FrankaReach-v0_train"
+    assert folder_name(cell) == "vjepa_gym-FrankaReach-v0_train"
 
 
 def test_a_lab_that_does_not_exist_is_named_with_those_that_do():

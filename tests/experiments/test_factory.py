@@ -16,7 +16,7 @@ from vjepa_gym.agents.planning import PlanningAgent
 from vjepa_gym.agents.turned_proposer import TurnedProposer
 from vjepa_gym.envs import REACH
 from vjepa_gym.errors import CheckpointError, EvaluationError, PlanningError, UnknownNameError
-from vjepa_gym.experiments.factory import PRIOR, Factory
+from vjepa_gym.experiments.factory import Factory
 from vjepa_gym.experiments.jobs.evaluate import DEFAULT_CONTROLS, make_envs
 from vjepa_gym.experiments.rollout import rollout
 from vjepa_gym.experiments.settings import (
@@ -176,24 +176,11 @@ def test_unless_it_is_said_a_head_proposes_and_a_row_tells_what_that_is_worth(he
     assert list(headed.controls(USUAL, PlanningConfig(planner=SMALL), 0)) == USUAL
 
 
-def test_unless_it_is_said_a_head_that_proposes_is_a_prior_too(headed, bare):
-    def settled(factory, **changes):
-        config = factory.settled(PlanningConfig(planner=SMALL, **changes))
-        return config.proposals, config.prior
-
-    assert settled(headed) == (2, PRIOR)
-    assert settled(headed, prior=0.0) == (2, 0.0)
-    assert settled(headed, proposals=3, prior=0.2) == (3, 0.2)
-    assert settled(headed, proposals=0) == (0, 0.0)
-    assert settled(headed, proposals=0, prior=0.01) == (0, 0.01)
-    assert settled(bare) == (0, 0.0)
-
-
 @pytest.mark.parametrize(
     ("changes", "asked"),
     [
-        ({}, {"propose", "surprise"}),
-        ({"prior": 0.0}, {"propose"}),
+        ({}, {"propose"}),
+        ({"prior": 0.01}, {"propose", "surprise"}),
         ({"proposals": 0, "prior": 0.01}, {"surprise"}),
         ({"proposals": 0}, set()),
     ],
@@ -220,7 +207,7 @@ def recorded(factory, monkeypatch):
     return calls
 
 
-def test_the_rows_with_and_without_proposals_have_both_or_neither(headed, envs, monkeypatch):
+def test_the_row_without_proposals_has_no_prior_either(headed, envs, monkeypatch):
     calls = recorded(headed, monkeypatch)
     agent = PlanningConfig(planner=SMALL, proposals=3, prior=0.01)
     for name in ("no_proposals", "persistence"):
@@ -229,7 +216,7 @@ def test_the_rows_with_and_without_proposals_have_both_or_neither(headed, envs, 
     without = PlanningConfig(planner=SMALL, proposals=0)
     rows = headed.controls(USUAL, without, 0)
     rollout(envs, rows["with_proposals"], [0, 1], record_frames=False)
-    assert set(calls) == {"propose", "surprise"}
+    assert set(calls) == {"propose"}
 
 
 def test_the_prior_is_turned_like_the_camera(headed, envs):

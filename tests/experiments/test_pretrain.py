@@ -95,7 +95,7 @@ def recovering():
 
 
 @pytest.mark.parametrize("held_out", [0, 1])
-def test_doings_are_recovered_from_the_episodes_of_the_first_folder(
+def test_doings_are_recovered_from_the_episodes_of_all_folders_with_poses(
     tmp_path, ours, videos, held_out, monkeypatch
 ):
     given = []
@@ -105,12 +105,19 @@ def test_doings_are_recovered_from_the_episodes_of_the_first_folder(
     )
     told = []
     run_pretrain(
-        job(tmp_path, data=ours, also=[str(videos)], training=recovering(), held_out=held_out),
+        job(
+            tmp_path,
+            data=ours,
+            also=[str(videos), str(ours)],
+            training=recovering(),
+            held_out=held_out,
+        ),
         lambda step, total, metrics: told.append(metrics),
     )
     episodes = given[0]["episodes"]
-    assert episodes.num_episodes == 4 - held_out
-    assert len(episodes.images) == len(episodes.poses) == sum((7, 8, 9, 10)[: 4 - held_out])
+    assert episodes.num_episodes == 2 * (4 - held_out)
+    assert len(episodes.images) == len(episodes.poses)
+    assert len(episodes.poses) == 2 * sum((7, 8, 9, 10)[: 4 - held_out])
     assert len(told) == 4
     assert np.isfinite([each["recovery"] for each in told]).all()
     names = {name.split(".")[0] for name in load_weights(tmp_path / "encoder")}

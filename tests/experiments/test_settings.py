@@ -67,11 +67,6 @@ def test_a_senseless_setting_of_planning_is_refused_by_its_name(changes, said):
         PlanningConfig(**changes)
 
 
-@pytest.mark.parametrize("prior", [None, 0.0, 0.005])
-def test_a_prior_may_be_left_to_the_model_or_be_nothing(prior):
-    assert PlanningConfig(prior=prior).prior == prior
-
-
 @pytest.mark.parametrize(("field", "value"), [("energy", "l7"), ("switch", "mood")])
 def test_a_name_that_does_not_exist_is_told_with_those_that_do(field, value):
     with pytest.raises(UnknownNameError, match=value):

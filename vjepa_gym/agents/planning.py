@@ -63,17 +63,7 @@ class PlanningAgent:
             ValueError: A number is impossible, there is nobody to propose, or intermediate goals,
                 which have no poses, meet an energy that needs them.
         """
-        if max_context < 1 or num_proposals < 0:
-            raise ValueError(
-                "max_context must be at least 1 and num_proposals not negative, got "
-                f"{max_context} and {num_proposals}"
-            )
-        if num_proposals and proposer is None:
-            raise ValueError(f"{num_proposals} proposals need a proposer")
-        if prior_weight < 0 or (prior_weight and prior is None):
-            raise ValueError(
-                f"prior_weight must not be negative, and above 0 needs a prior; got {prior_weight}"
-            )
+        _check(max_context, num_proposals, prior_weight, proposer, prior)
         self.privileged: bool = energy.needs_poses
         if high_level is not None and self.privileged:
             raise ValueError("intermediate goals have no poses, and the energy needs them")
@@ -264,4 +254,25 @@ class PlanningAgent:
             samples=self._num_proposals,
             horizon=self._planner.horizon,
             generator=self._generator,
+        )
+
+
+def _check(
+    max_context: int,
+    num_proposals: int,
+    prior_weight: float,
+    proposer: Proposer | None,
+    prior: Prior | None,
+) -> None:
+    """Refuse impossible numbers, and what nobody is there for."""
+    if max_context < 1 or num_proposals < 0:
+        raise ValueError(
+            "max_context must be at least 1 and num_proposals not negative, got "
+            f"{max_context} and {num_proposals}"
+        )
+    if num_proposals and proposer is None:
+        raise ValueError(f"{num_proposals} proposals need a proposer")
+    if prior_weight < 0 or (prior_weight and prior is None):
+        raise ValueError(
+            f"prior_weight must not be negative, and above 0 needs a prior; got {prior_weight}"
         )

@@ -7,8 +7,9 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from vjepa_gym.experiments.compare.cells import Cell
 from vjepa_gym.experiments.gate_lines import gate_lines
-from vjepa_gym.experiments.jobs.demo import Cell, Shown
+from vjepa_gym.experiments.jobs.demo import Shown
 from vjepa_gym.experiments.results import Evaluation, Summary
 
 PAGE = "index.html"
@@ -52,7 +53,7 @@ def demo_table(shown: Shown) -> Table:
 
 def _add_cell(table: Table, cell: Cell, evaluation: Evaluation) -> None:
     for number, row in enumerate(evaluation.summaries()):
-        place: Sequence[str] = ("", "") if number else cell
+        place: Sequence[str] = ("", "") if number else (cell.task, cell.lab)
         style = "bold" if row.agent == evaluation.agent else "dim"
         table.add_row(*place, row.agent, *_figures(row), style=style)
 

@@ -41,17 +41,11 @@ from vjepa_gym.learning.devices import choose_device
 from vjepa_gym.types import Agent
 from vjepa_gym.world_models.base import WorldModel
 from vjepa_gym.world_models.heads.files import advice, folder_of, has_head, load_head
-from vjepa_gym.world_models.vjepa2_ac import (
-    VJEPA2AC,
-    Persistence,
-    load_world_model,
-)
+from vjepa_gym.world_models.vjepa2_ac import VJEPA2AC, Persistence, load_world_model
 
 logger = logging.getLogger(__name__)
 PROPOSED, MOST_PROPOSED = 4, 16
 """Unless it is said, every fourth sample is proposed, and at most so many."""
-PRIOR = 0.005
-"""Energy of a nat of surprise unless it is said, where actions are proposed."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +128,7 @@ class Factory:
         blind = None
         if isinstance(config, PlanningConfig):
             without = replace(config, proposals=0, prior=0.0)
-            some = replace(config, proposals=_usual(config), prior=PRIOR)
+            some = replace(config, proposals=_usual(config))
             others["no_proposals"] = partial(self._beside, without, envs)
             others["with_proposals"] = partial(self._beside, some, envs)
             blind = partial(self._blind, without)
@@ -143,14 +137,9 @@ class Factory:
 
     def settled(self, config: Any) -> Any:
         """Return the configuration of an agent with what it leaves to the model filled in."""
-        if not isinstance(config, PlanningConfig):
+        if not isinstance(config, PlanningConfig) or config.proposals is not None:
             return config
-        proposals, prior = config.proposals, config.prior
-        if proposals is None:
-            proposals = _usual(config) if self._has_head("inverse") else 0
-        if prior is None:
-            prior = PRIOR if proposals else 0.0
-        return replace(config, proposals=proposals, prior=prior)
+        return replace(config, proposals=_usual(config) if self._has_head("inverse") else 0)
 
     def control_names(self, names: list[str], config: Any) -> list[str]:
         """Return which controls an agent has; see `choosing.choose_controls`."""
@@ -227,7 +216,7 @@ class Factory:
             proposer=head,
             num_proposals=config.proposals or 0,
             prior=head,
-            prior_weight=config.prior or 0.0,
+            prior_weight=config.prior,
             switching=config.switching(),
             high_level=upper,
             seed=config.seed,

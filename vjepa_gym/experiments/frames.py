@@ -11,6 +11,7 @@ from typing import TypeAlias
 from vjepa_gym.datasets.caching.cache import open_frames
 from vjepa_gym.datasets.droid.episodes import DroidEpisodes
 from vjepa_gym.datasets.droid.layout import CAMERAS
+from vjepa_gym.datasets.sampling.joining import join
 from vjepa_gym.datasets.sampling.videos import (
     NOMINAL_HZ,
     DroidVideos,
@@ -52,16 +53,18 @@ logger = logging.getLogger(__name__)
 
 
 def open_split(
-    folder: str, *, size: int, held_out: int, hz: float = NOMINAL_HZ, skip_bad: bool = False
+    data: Places, *, size: int, held_out: int, hz: float = NOMINAL_HZ, skip_bad: bool = False
 ) -> tuple[Frames, Frames]:
     """Return the frames to train on with their poses, and those of the last `held_out` episodes.
+
+    Of several datasets, as many of each are held out.
 
     Of our own datasets all rows are taken. Of anybody's episodes in DROID's layout, at 15 rows a
     second mostly, those nearest to the ticks of a clock: what the arm did between two of them is
     then the difference of their poses, about as much as a settled move of ours.
 
     Args:
-        folder: The dataset; its videos are decoded the first time.
+        data: The dataset, or several; their videos are decoded the first time.
         size: Height and width of the frames [px].
         held_out: Episodes to keep from training.
         hz: Rows a second of anybody's episodes.
@@ -71,20 +74,34 @@ def open_split(
     Raises:
         DatasetError: There are no such data, too few, or damaged ones.
     """
-    frames = open_whole(folder, size=size, hz=hz, skip_bad=skip_bad)
-    if not 0 < held_out < frames.num_episodes:
-        raise DatasetError(_too_few(folder, held_out, frames.num_episodes, least=1))
-    return frames.split(held_out)
+    splits = []
+    for folder in [data] if isinstance(data, str | Path) else data:
+        frames = open_whole(folder, size=size, hz=hz, skip_bad=skip_bad)
+        if not 0 < held_out < frames.num_episodes:
+            raise DatasetError(_too_few(folder, held_out, frames.num_episodes, least=1))
+        splits.append(frames.split(held_out))
+    return join([known for known, _ in splits]), join([rest for _, rest in splits])
 
 
-def open_whole(folder: str, *, size: int, hz: float = NOMINAL_HZ, skip_bad: bool = False) -> Frames:
+def has_poses(folder: str | Path) -> bool:
+    """Return whether the data of a folder are such as `open_whole` takes.
+
+    Raises:
+        DatasetError: There are no such data.
+    """
+    return _kind_of(Path(folder)) in ("ours", "droid")
+
+
+def open_whole(
+    folder: str | Path, *, size: int, hz: float = NOMINAL_HZ, skip_bad: bool = False
+) -> Frames:
     """Return the frames of all episodes with their poses; see `open_split`.
 
     Raises:
         DatasetError: There are no such data, or damaged ones.
     """
     kind = _kind_of(Path(folder))
-    if kind in ("videos", "images"):
+    if not has_poses(folder):
         raise DatasetError(
             f"{folder}: a folder of {kind} has no poses, from which actions are learnt; expected a "
             "dataset that `vjepa-gym collect` made, or episodes in DROID's layout. Encoders are "

@@ -168,9 +168,9 @@ class PlanningConfig:
     proposals: int | None = None
     """How many of the search's first samples the model's inverse-dynamics head proposes. If null,
     16, or a quarter of few samples, where the model has such a head, and none where it has not."""
-    prior: float | None = None
+    prior: float = 0.0
     """Energy of a nat by which the inverse-dynamics head is surprised at the actions: how much it
-    counts beside what is imagined. If null, 0.005 where the model has such a head."""
+    counts beside what is imagined. 0 leaves it out; the head is needed otherwise."""
     switch: str = "steps"
     """When a sub-goal has had its turn: `steps`, after the steps allowed for it; `energy`, when the
     energy has fallen, or at the latest after `switch_patience` times those steps."""
@@ -199,8 +199,6 @@ class PlanningConfig:
         if not 0 <= self.token_floor <= 1:
             raise ValueError(f"token_floor must be from 0 to 1, got {self.token_floor}")
         for name in ("pose_weight", "action_cost", "prior"):
-            if getattr(self, name) is None:
-                continue
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.max_context < 1:

@@ -164,10 +164,7 @@ def _gather(
     value: Float[Tensor, "batch heads keys head_width"],
     mask: Bool[Tensor, "tokens keys"] | None,
 ) -> Float[Tensor, "batch heads tokens head_width"]:
-    """Return what each token gathers.
-
-    In training on a CPU, matrix products are twice as fast for few tokens as what is made for many.
-    """
+    """Return what each token gathers; of few tokens, in training on a CPU, by plain products."""
     few = query.shape[2] * key.shape[2] <= FEW
     if not (few and query.device.type == "cpu" and query.requires_grad):
         return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
@@ -280,12 +277,11 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
     sqrt(2 i), so that depth adds no variance.
     """
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.Linear | nn.Conv3d):
-            nn.init.trunc_normal_(layer.weight, std=0.02, a=-0.04, b=0.04, generator=generator)
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.Conv3d):
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            else:
+                nn.init.trunc_normal_(layer.weight, std=0.02, a=-0.04, b=0.04, generator=generator)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.LayerNorm) and layer.elementwise_affine:

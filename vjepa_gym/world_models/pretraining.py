@@ -35,6 +35,7 @@ from vjepa_gym.world_models.recovery_task import RecoveringPretraining
 from vjepa_gym.world_models.run_facts import (
     NONE,
     digest_of,
+    facts_of_frames,
     facts_of_videos,
     facts_of_weights,
     model_without,
@@ -102,22 +103,11 @@ def pretrain(
         initial=initial,
         skip_bad=skip_bad,
     )
-    task: Task = masked
-    if training.recovery.weight:
-        if episodes is None:
-            raise ValueError("training.recovery needs episodes with poses: pass episodes=...")
-        task = RecoveringPretraining(
-            masked,
-            episodes,
-            model,
-            training.recovery,
-            jitter=training.jitter,
-            generator=generator,
-            device=device,
-        )
     known = _facts(videos, images, weights) if current_world().is_first else {}
+    if known and training.recovery.weight and episodes is not None:
+        known["episodes"] = facts_of_frames(episodes)
     fit(
-        task,
+        _with_recovery(masked, model, training, episodes, generator, device),
         training,
         folder=folder,
         seed=seed,
@@ -129,6 +119,30 @@ def pretrain(
     if masked.unreadable:
         logger.warning("%d videos could not be read and were replaced.", len(masked.unreadable))
     return masked.target
+
+
+def _with_recovery(
+    masked: MaskedPretraining,
+    model: ModelConfig,
+    training: PretrainingConfig,
+    episodes: Frames | None,
+    generator: torch.Generator,
+    device: torch.device | str,
+) -> Task:
+    """Return the task as it is, or with recovery beside it if the recipe has that."""
+    if not training.recovery.weight:
+        return masked
+    if episodes is None:
+        raise ValueError("training.recovery needs episodes with poses: pass episodes=...")
+    return RecoveringPretraining(
+        masked,
+        episodes,
+        model,
+        training.recovery,
+        jitter=training.jitter,
+        generator=generator,
+        device=device,
+    )
 
 
 def _facts(

@@ -1,9 +1,10 @@
-"""Recovering the robot's own doings from latents: a term that makes encoders see hand and objects.
+"""Recovering the robot's own doings from latents: a term that makes small encoders see the hand.
 
 Masked prediction alone leaves what is small and rarely moves out of the latents of small models.
 This term asks for it: where the hand is in a view, and what was done between two views of an
 episode, far apart or near, is to be told from their latents. It needs poses, as robots record them,
-and nothing else; it is a variant of this project, not part of V-JEPA 2.
+and nothing else; it is a variant of this project, not part of V-JEPA 2. What it does not bring
+about stands in docs/results.md.
 """
 
 from dataclasses import dataclass, field
@@ -99,13 +100,14 @@ class RecoveryObjective(nn.Module):
             there = [_chosen(poses, which).flatten(0, 1) for which in (first, second)]
             done, keys = actions.flatten(0, 1), key_poses.flatten(0, 1)
             told, parts = self._actions(*ends, there[0], steps.flatten(), done, there[1], keys)
-            read = pose_error(self.head, latents.flatten(0, 1), poses.flatten(0, 1))
-        metrics = {POSE_ERROR: read[:, :3].mean().detach(), ACTION_LOSS: told.detach()}
+            read = self.head.read(latents.flatten(0, 1))
+            wrong = pose_error(self.head, read, poses.flatten(0, 1))
+        metrics = {POSE_ERROR: wrong[:, :3].mean().detach(), ACTION_LOSS: told.detach()}
         metrics |= {
             name: parts[name] for name in ("displacement", "gripper", "key") if name in parts
         }
-        metrics["closed"] = read[:, 6].mean().detach()
-        return read.mean() + told, metrics
+        metrics["closed"] = wrong[:, 6].mean().detach()
+        return wrong.mean() + told, metrics
 
 
 def _chosen(

@@ -15,7 +15,7 @@ from vjepa_gym.errors import DatasetError, TrainingError
 from vjepa_gym.learning.layers import initialise
 from vjepa_gym.types import Frames
 from vjepa_gym.world_models.heads.inverse import InverseDynamics
-from vjepa_gym.world_models.heads.inverse_task import KeyPoses
+from vjepa_gym.world_models.heads.key_poses import KeyPoses
 from vjepa_gym.world_models.preprocessing import Preprocessing
 from vjepa_gym.world_models.presets import ModelConfig
 from vjepa_gym.world_models.pretraining_task import MaskedPretraining, PretrainingPlan
@@ -199,7 +199,7 @@ class RecoveringPretraining:
         near = np.where(apart <= config.head.goal_steps, apart**-0.5, 1e-9)
         # The largest of these keys are a draw without replacement, by weight (Efraimidis and
         # Spirakis, Weighted random sampling with a reservoir, 2006).
-        keys = rng.random(near.shape) ** (1 / near)
+        keys = -rng.exponential(size=near.shape) / near
         pairs = np.argsort(-keys, axis=1)[:, : config.pairs]
         return RecoveryPlan(
             rows=rows,

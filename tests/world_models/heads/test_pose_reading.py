@@ -13,12 +13,8 @@ from vjepa_gym.learning.training import fit
 from vjepa_gym.learning.training_config import TrainingConfig
 from vjepa_gym.world_models.heads.files import load_head, save_head
 from vjepa_gym.world_models.heads.inverse import InverseDynamics, InverseDynamicsConfig
-from vjepa_gym.world_models.heads.inverse_task import (
-    InverseObjective,
-    InverseTask,
-    KeyPoses,
-    pose_error,
-)
+from vjepa_gym.world_models.heads.inverse_task import InverseObjective, InverseTask, pose_error
+from vjepa_gym.world_models.heads.key_poses import KeyPoses
 from vjepa_gym.world_models.presets import debug
 
 SIZES = {"width": 48, "token_width": 8, "depth": 1, "goal_steps": 3}
@@ -79,7 +75,7 @@ def test_poses_are_told_relative_to_the_usual_and_angles_the_short_way_round() -
 def test_poses_are_off_by_their_distance_and_closedness_by_its_square() -> None:
     head, latents, poses = head_of(), views(0), poses_of(1)
     off = (head.read(latents) - head.normalise(poses)).detach()
-    error = pose_error(head, latents, poses).detach()
+    error = pose_error(head, head.read(latents), poses).detach()
     torch.testing.assert_close(error[:, :6], off[:, :6].abs())
     torch.testing.assert_close(error[:, 6], off[:, 6] ** 2)
 
@@ -116,7 +112,7 @@ def test_a_reader_adds_its_error_to_the_loss() -> None:
     head = task.modules["head"]
     assert isinstance(head, InverseDynamics)
     loss, metrics = task.objective(**batch)
-    error = pose_error(head, batch["goals"].float(), batch["goal_poses"])
+    error = pose_error(head, head.read(batch["goals"].float()), batch["goal_poses"])
     assert metrics["read"].item() == pytest.approx(error[:, :3].mean().item(), rel=1e-5)
     # The reader at work, and its error left out.
     rest = loss - error.mean()

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from vjepa_gym.agents.cem import fast
 from vjepa_gym.agents.energies import ENERGIES
-from vjepa_gym.envs import check_id, full_id
 from vjepa_gym.errors import UnknownNameError
 from vjepa_gym.experiments.collect.config import LABS
+from vjepa_gym.experiments.compare.cells import Cell, check_task, file_name
 from vjepa_gym.experiments.factory import Factory, environments
 from vjepa_gym.experiments.gate_lines import gate_lines
 from vjepa_gym.experiments.jobs.evaluate import EvaluateConfig, OnEpisode, run_evaluate
@@ -21,18 +21,6 @@ from vjepa_gym.world_models.gates import Gates
 
 AGENT = "planning"
 """What tables call the agent that is shown."""
-
-
-class Cell(NamedTuple):
-    """One task in one lab."""
-
-    task: str
-    lab: str
-
-    @property
-    def folder(self) -> str:
-        """What the folder of its report is called."""
-        return f"{self.task.replace('/', '_')}_{self.lab}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +73,7 @@ class DemoConfig:
             if not given or len(set(given)) < len(given):
                 raise ValueError(f"{name} must be different ones, at least one; got {list(given)}")
         for name in self.tasks:
-            check_id(full_id(name))
+            check_task(name)
         for name in self.labs:
             if name not in LABS:
                 raise UnknownNameError("lab", name, LABS)
@@ -112,7 +100,7 @@ def run_demo(config: DemoConfig, folder: Path, on_episode: OnEpisode | None = No
         cell: _evaluate(config, cell, factory, folder, on_episode) for cell in config.cells()
     }
     shown = Shown(model=config.world_model, evaluations=evaluations, gates=factory.model.gates)
-    reports = {cell.folder: evaluation for cell, evaluation in evaluations.items()}
+    reports = {folder_name(cell): evaluation for cell, evaluation in evaluations.items()}
     write_index(folder / "index.html", reports, gate_lines(shown.model, shown.gates))
     return shown
 
@@ -129,22 +117,27 @@ def count_episodes(config: DemoConfig) -> int:
 def _evaluate(
     config: DemoConfig, cell: Cell, factory: Factory, folder: Path, on_episode: OnEpisode | None
 ) -> Evaluation:
-    agent, evaluation, env_id = _agent(config), config.evaluation, full_id(cell.task)
-    envs = environments(
-        EnvConfig(id=env_id, lab=cell.lab), evaluation.num_envs, processes=evaluation.processes
-    )
+    agent, evaluation = _agent(config), config.evaluation
+    where = cell.env(EnvConfig(), {})
+    envs = environments(where, evaluation.num_envs, processes=evaluation.processes)
     with closing(envs):
         controls = factory.controls(_controls(config, cell), agent, config.seed, envs)
         return run_evaluate(
             evaluation,
             envs=envs,
             agents={AGENT: factory.agent(agent, envs), **controls},
-            folder=folder / cell.folder,
-            title=f"{env_id}, lab {cell.lab}: {config.world_model} plans from goal images",
+            folder=folder / folder_name(cell),
+            title=f"{where.id}, lab {cell.lab}: {config.world_model} plans from goal images",
             facts=factory.facts(agent),
             configuration=asdict(config),
             on_episode=on_episode,
+            world_model=factory.model,
         )
+
+
+def folder_name(cell: Cell) -> str:
+    """Return what the folder of a cell's report is called."""
+    return file_name(f"{cell.task}_{cell.lab}")
 
 
 def _controls(config: DemoConfig, cell: Cell) -> list[str]:

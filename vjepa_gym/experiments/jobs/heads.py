@@ -39,8 +39,10 @@ class HeadsConfig(WatchConfig):
     folder. In another one a copy of the model is kept too, so that it is a model with heads."""
     data: str = "data/tabletop"
     """Folder of the dataset: ours, or anybody's episodes in DROID's layout."""
+    also: list[str] = field(default_factory=list)
+    """Further such folders."""
     held_out: int = 100
-    """Episodes at the end of the dataset that no head is trained on, and all are judged on."""
+    """Episodes at the end of each dataset that no head is trained on, and all are judged on."""
     hz: float = 4.0
     """Rows a second of anybody's episodes; of ours each row is a settled move."""
     skip_bad: bool = False
@@ -111,7 +113,7 @@ def run_heads(config: HeadsConfig, watching: Watching) -> dict[str, dict[str, fl
     world_model = load_world_model(config.model, device, "float32")
     _check_same(folder, source, world_model)
     frames, held_out = open_split(
-        config.data,
+        [config.data, *config.also],
         size=world_model.config.encoder.image_size,
         held_out=config.held_out,
         hz=config.hz,

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vjepa_gym.datasets.sampling.joining import join
 from vjepa_gym.datasets.sampling.videos import JoinedVideos
-from vjepa_gym.experiments.frames import open_split, open_videos, open_whole
+from vjepa_gym.experiments.frames import has_poses, open_split, open_videos, open_whole
 from vjepa_gym.experiments.seeing.settings import WatchConfig
 from vjepa_gym.experiments.usage import checking
 from vjepa_gym.experiments.writable import check_writable
@@ -112,15 +113,16 @@ def run_pretrain(config: PretrainConfig, on_step: OnStep | None = None) -> Visio
 
 
 def _episodes(config: PretrainConfig, size: int) -> Frames:
-    """Return the episodes whose doings are to be recovered: those of the first folder.
+    """Return the episodes whose doings are to be recovered: of the folders that have poses.
 
     Raises:
-        DatasetError: They have no poses.
+        DatasetError: The first has none.
     """
+    places = [config.data, *filter(has_poses, config.also)]
     if not config.held_out:
-        return open_whole(config.data, size=size, skip_bad=config.skip_bad)
+        return join([open_whole(place, size=size, skip_bad=config.skip_bad) for place in places])
     how = {"held_out": config.held_out, "skip_bad": config.skip_bad}
-    return open_split(config.data, size=size, **how)[0]
+    return open_split(places, size=size, **how)[0]
 
 
 def _initial(name: str) -> VJEPA2:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from vjepa_gym.errors import DatasetError, PlanningError
-from vjepa_gym.experiments.frames import open_split
+from vjepa_gym.experiments.frames import Places, open_split
 from vjepa_gym.experiments.jobs.gates import judge
 from vjepa_gym.experiments.keeping import familiarity_of
 from vjepa_gym.experiments.progress import progress
@@ -41,6 +41,8 @@ class TrainConfig(WatchConfig):
 
     data: str = "data/tabletop"
     """Folder of the dataset: ours, or anybody's episodes in DROID's layout."""
+    also: list[str] = field(default_factory=list)
+    """Further such folders to train on; the gates are measured on `data`."""
     encoder: str = ""
     """The frozen encoder: a folder as `pretrain` leaves it, a released name
     (`facebook/vjepa2-vitg-fpc64-256`), a `.pt` file. By default that of `initial`, or else
@@ -53,7 +55,7 @@ class TrainConfig(WatchConfig):
     folder: str = "runs/model"
     """Folder of the model; a training that was stopped there goes on."""
     held_out: int = 100
-    """Episodes at the end of the dataset that no model is trained on."""
+    """Episodes at the end of each dataset that no model is trained on."""
     hz: float = 4.0
     """Rows a second of anybody's episodes; of ours each row is a settled move."""
     skip_bad: bool = False
@@ -116,13 +118,7 @@ def run_train(config: TrainConfig, on_step: OnStep | None = None) -> VJEPA2AC:
         unfinished=config.unfinished,
     )
     _check(config, start.world_model.config, device)
-    frames, held_out = open_split(
-        config.data,
-        size=start.world_model.config.encoder.image_size,
-        held_out=config.held_out,
-        hz=config.hz,
-        skip_bad=config.skip_bad,
-    )
+    frames, held_out = _open([config.data, *config.also], start.world_model, config)
     with encoding() as on_encoded:
         model = train_predictor(
             frames,
@@ -138,7 +134,7 @@ def run_train(config: TrainConfig, on_step: OnStep | None = None) -> VJEPA2AC:
             facts={"held_out": config.held_out},
         )
     if current_world().is_first:
-        _judge(model, frames, held_out, config)
+        _judge(model, config)
         model.familiarity = familiarity_of(model, frames, held_out, seed=config.seed)
         model.save(Path(config.folder), half=config.half)
     return model
@@ -156,13 +152,24 @@ def _check(config: TrainConfig, model: ModelConfig, device: torch.device) -> Non
         )
 
 
-def _judge(model: VJEPA2AC, frames: Frames, held_out: Frames, config: TrainConfig) -> None:
+def _open(data: Places, model: VJEPA2AC, config: TrainConfig) -> tuple[Frames, Frames]:
+    return open_split(
+        data,
+        size=model.config.encoder.image_size,
+        held_out=config.held_out,
+        hz=config.hz,
+        skip_bad=config.skip_bad,
+    )
+
+
+def _judge(model: VJEPA2AC, config: TrainConfig) -> None:
     """Measure the gates, by such steps as it was trained on; one that cannot be judged is kept."""
     try:
+        known, held_out = _open(config.data, model, config)
         with progress("gates", len(PARTS), "parts") as report:
             model.gates = judge(
                 model,
-                frames,
+                known,
                 held_out,
                 data=config.data,
                 seed=config.seed,

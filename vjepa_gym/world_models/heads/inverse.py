@@ -68,12 +68,14 @@ class ActionChunk:
         spread: Mean absolute deviation from it.
         gripper: Logits of opening, holding and closing.
         key: The next key pose as `InverseDynamics.normalise` has it, if that is told.
+        read: The pose that is read off the goal, likewise, if one is.
     """
 
     median: Float[Tensor, "n horizon 6"]
     spread: Float[Tensor, "n horizon 6"]
     gripper: Float[Tensor, "n horizon 3"]
     key: Float[Tensor, "n 7"] | None = None
+    read: Float[Tensor, "n 7"] | None = None
 
 
 class InverseDynamics(nn.Module):
@@ -140,8 +142,9 @@ class InverseDynamics(nn.Module):
         now, wanted = self.token_embed(latents), self.token_embed(goals)
         state = self.normalise(poses)
         parts = [now.flatten(1), (wanted - now).flatten(1), state]
-        if self.reader is not None:
-            parts.append(self.reader(goals) - state)
+        read = None if self.reader is None else self.reader(goals)
+        if read is not None:
+            parts.append(read - state)
         x = self.first(torch.cat([*parts, self._embed_steps(steps, poses)], -1))
         for layer in self.layers:
             x = x + layer(nn.functional.gelu(x))
@@ -150,7 +153,7 @@ class InverseDynamics(nn.Module):
         median, spread, gripper = told.split([MOVED, MOVED, 3], -1)
         spread = nn.functional.softplus(spread).clamp(LEAST_SPREAD, MOST_SPREAD)
         key = None if self.key is None else state + self.key(x)
-        return ActionChunk(median=median, spread=spread, gripper=gripper, key=key)
+        return ActionChunk(median=median, spread=spread, gripper=gripper, key=key, read=read)
 
     def read(self, latents: Float[Tensor, "n tokens dim"]) -> Float[Tensor, "n 7"]:
         """Return the pose that is seen in each view, as `normalise` has it.

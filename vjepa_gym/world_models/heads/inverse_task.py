@@ -18,12 +18,12 @@ from vjepa_gym import kinematics
 from vjepa_gym.learning.clips import clip_starts
 from vjepa_gym.learning.training_config import TrainingConfig
 from vjepa_gym.world_models.heads.inverse import (
-    GRIPPER_MOVES,
     MOVED,
     ActionChunk,
     InverseDynamics,
     gripper_moves,
 )
+from vjepa_gym.world_models.heads.key_poses import KeyPoses
 from vjepa_gym.world_models.heads.registry import HeadData
 
 STEPS_TOLD = 0.75
@@ -105,10 +105,10 @@ class InverseObjective(nn.Module):
             "gripper": gripper.detach(),
         }
         loss = off.mean() + SPREAD_WEIGHT * spread + GRIPPER_WEIGHT * gripper
-        if self.head.reader is not None:
-            read = pose_error(self.head, goals.float(), goal_poses)
-            metrics["read"] = read[:, :3].mean().detach()
-            loss = loss + READER_WEIGHT * read.mean()
+        if chunk.read is not None:
+            wrong = pose_error(self.head, chunk.read, goal_poses)
+            metrics["read"] = wrong[:, :3].mean().detach()
+            loss = loss + READER_WEIGHT * wrong.mean()
         if chunk.key is not None:
             away = (chunk.key - self.head.normalise(key_poses)).abs()
             metrics["key"] = away[:, :3].mean().detach()
@@ -117,47 +117,15 @@ class InverseObjective(nn.Module):
 
 
 def pose_error(
-    head: InverseDynamics, latents: Float[Tensor, "n tokens dim"], poses: Float[Tensor, "n 7"]
+    head: InverseDynamics, read: Float[Tensor, "n 7"], poses: Float[Tensor, "n 7"]
 ) -> Float[Tensor, "n 7"]:
-    """Return how far off a head reads the hand's pose, in units of how much poses vary.
+    """Return how far off poses are that a head read off views, in units of how much they vary.
 
     Of closedness it is the square: most hands are open, and the least absolute error says that all
     are.
     """
-    off = head.read(latents) - head.normalise(poses)
+    off = read - head.normalise(poses)
     return torch.cat([off[..., :6].abs(), off[..., 6:].square()], -1)
-
-
-class KeyPoses:
-    """The key poses of episodes: where the hand opened or closed."""
-
-    def __init__(
-        self, poses: Float[Tensor, "rows 7"], offsets: Int64[np.ndarray, "episodes_plus_one"]
-    ) -> None:
-        """Look when each hand opened or closed.
-
-        Args:
-            poses: Of all rows.
-            offsets: Episode `i` has the rows `offsets[i]:offsets[i + 1]`.
-        """
-        closedness = poses[:, 6].numpy()
-        moves = np.append(np.abs(np.diff(closedness)) > GRIPPER_MOVES, True)
-        # A row before another episode, or the end, is an event, beyond which nobody looks.
-        moves[np.asarray(offsets[1:]) - 1] = True
-        events = np.flatnonzero(moves)
-        self._poses = poses
-        self._next = events[np.searchsorted(events, np.arange(len(poses)))]
-
-    def between(
-        self, rows: Int64[np.ndarray, "*n"], later: Int64[np.ndarray, "*n"]
-    ) -> Float[Tensor, "*n 7"]:
-        """Return the first key pose from each row on, or that of the later row if it comes first.
-
-        Its closedness is that after the hand has moved.
-        """
-        key = np.minimum(self._next[rows], later)
-        after = self._poses[np.minimum(key + 1, later)]
-        return torch.cat([self._poses[key][..., :6], after[..., 6:]], -1)
 
 
 class InverseTask:
