@@ -36,6 +36,7 @@ def drawn_by(frames: Frames, **changes: Any) -> RecoveryPlan:
     [
         ({"weight": -1.0}, "weight must not be negative, got -1"),
         ({"weight": float("nan")}, "weight must not be negative, got nan"),
+        ({"alone": 1.0}, "alone must be at least 0 and less than 1, got 1"),
         ({"episodes": 0}, "episodes must be positive"),
         ({"views": 1, "pairs": 1}, "views at least 2"),
         ({"views": 4, "pairs": 7}, "as many as there are, 6; got 16, 4 and 7"),

@@ -67,6 +67,15 @@ def test_a_run_that_was_killed_ends_with_the_same_bytes(tmp_path: Path) -> None:
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
+def test_nothing_is_masked_in_the_first_steps_if_that_is_wished(tmp_path: Path) -> None:
+    told: list[dict[str, float]] = []
+    training = recipe(recovery=recovering(alone=0.5))
+    run(tmp_path, training, lambda step, total, metrics: told.append(metrics))
+    assert ["masked" in metrics for metrics in told] == [False, False, True, True]
+    assert all(metrics["recovery"] > 0 for metrics in told)
+    assert told[0]["loss"] == pytest.approx(told[0]["recovery"])
+
+
 def test_a_batch_may_be_computed_in_parts(tmp_path: Path) -> None:
     seen: dict[int, list[float]] = {}
     for parts in (1, 2):

@@ -28,6 +28,9 @@ class RecoveryConfig:
 
     weight: float = 0.0
     """What the term counts beside masked prediction; 0 leaves it out. Data must have poses."""
+    alone: float = 0.0
+    """Share of the steps, at the beginning, in which nothing is masked: they take half the time,
+    and latents come to tell the hand's pose sooner without masks (docs/results.md)."""
     episodes: int = 16
     """Episodes that views are drawn from in each step."""
     views: int = 8
@@ -44,6 +47,8 @@ class RecoveryConfig:
     def __post_init__(self) -> None:
         if not self.weight >= 0:
             raise ValueError(f"weight must not be negative, got {self.weight}")
+        if not 0 <= self.alone < 1:
+            raise ValueError(f"alone must be at least 0 and less than 1, got {self.alone}")
         if self.episodes < 1 or self.views < 2 or not 1 <= self.pairs <= self.most_pairs:
             raise ValueError(
                 "episodes must be positive, views at least 2, and pairs from 1 to as many as there"

@@ -16,6 +16,7 @@ from vjepa_gym.learning.layers import initialise
 from vjepa_gym.types import Frames
 from vjepa_gym.world_models.heads.inverse import InverseDynamics
 from vjepa_gym.world_models.heads.key_poses import KeyPoses
+from vjepa_gym.world_models.masked_objective import MaskedObjective
 from vjepa_gym.world_models.preprocessing import Preprocessing
 from vjepa_gym.world_models.presets import ModelConfig
 from vjepa_gym.world_models.pretraining_task import MaskedPretraining, PretrainingPlan
@@ -46,10 +47,17 @@ class RecoveryPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class JointPlan:
-    """The batch of a step: clips that are masked, and views of episodes."""
+    """The batch of a step: clips that are masked, and views of episodes.
+
+    Attributes:
+        masked: The clips.
+        recovery: The views.
+        alone: Whether the views are all that is looked at.
+    """
 
     masked: PretrainingPlan
     recovery: RecoveryPlan
+    alone: bool
 
     @property
     def size(self) -> int:
@@ -60,18 +68,24 @@ class JointPlan:
 class JointObjective(nn.Module):
     """Masked prediction, and a weight times the recovery."""
 
-    def __init__(self, masked: nn.Module, recovery: RecoveryObjective, weight: float) -> None:
+    def __init__(
+        self, masked: MaskedObjective, recovery: RecoveryObjective, weight: float
+    ) -> None:
         super().__init__()
         self.masked, self.recovery, self._weight = masked, recovery, weight
 
     def forward(
         self, recovery: dict[str, Tensor], **masked: Any
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """Return the loss and the metrics of both."""
-        loss, metrics = self.masked(**masked)
+        """Return the loss and the metrics of both; without clips those of the recovery."""
         recovered, more = self.recovery(**recovery)
-        told = {"masked": loss.detach(), "recovery": recovered.detach()}
-        return loss + self._weight * recovered, {**metrics, **told, **more}
+        more["recovery"] = recovered.detach()
+        if not masked:
+            # Processes exchange the gradients of all that is trained, in every step.
+            nothing = sum(weight.sum() for weight in self.masked.predictor.parameters())
+            return self._weight * recovered + 0.0 * nothing, more
+        loss, metrics = self.masked(**masked)
+        return loss + self._weight * recovered, {**metrics, "masked": loss.detach(), **more}
 
 
 class RecoveringPretraining:
@@ -145,7 +159,8 @@ class RecoveringPretraining:
     def plan(self, step: int, steps: int, generator: torch.Generator) -> JointPlan:
         """Draw clips and masks, then episodes, their views, and pairs of these, near ones first."""
         masked = self._masked.plan(step, steps, generator)
-        return JointPlan(masked=masked, recovery=self._draw(generator))
+        alone = step <= self._config.alone * steps
+        return JointPlan(masked=masked, recovery=self._draw(generator), alone=alone)
 
     def load(self, plan: JointPlan, part: slice) -> dict[str, Any]:
         """Read a part of the batch.
@@ -172,7 +187,8 @@ class RecoveringPretraining:
             "actions": torch.where(before[..., None], done, 0.0),
             "key_poses": self._keys.between(begin, begin + apart),
         }
-        return {**self._masked.load(plan.masked, part), "recovery": recovery}
+        masked = {} if plan.alone else self._masked.load(plan.masked, part)
+        return {**masked, "recovery": recovery}
 
     def describe(self, plan: JointPlan, part: slice) -> list[str]:
         """Return which clips are in a part of the batch."""
