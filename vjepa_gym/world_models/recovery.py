@@ -15,7 +15,11 @@ from torch import Tensor, nn
 
 from vjepa_gym.world_models.encoder import VisionTransformer, encode_frames
 from vjepa_gym.world_models.heads.inverse import InverseDynamics, InverseDynamicsConfig
-from vjepa_gym.world_models.heads.inverse_task import InverseObjective, pose_error
+from vjepa_gym.world_models.heads.inverse_task import (
+    InverseObjective,
+    inverse_sizes,
+    pose_error,
+)
 
 POSE_ERROR, ACTION_LOSS = "pose_error", "action_loss"
 """The two metrics of the term: of the hand's place, in units of how much it varies, and the loss of
@@ -37,11 +41,7 @@ class RecoveryConfig:
     """Views of each; every one is encoded once."""
     pairs: int = 16
     """Pairs of the views of each between which actions are told, near ones more often."""
-    head: InverseDynamicsConfig = field(
-        default_factory=lambda: InverseDynamicsConfig(
-            width=384, depth=3, reader_width=256, key_poses=True
-        )
-    )
+    head: InverseDynamicsConfig = field(default_factory=inverse_sizes)
     """Sizes of what tells them; it is dropped after the training."""
 
     def __post_init__(self) -> None:

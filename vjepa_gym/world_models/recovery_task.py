@@ -68,9 +68,7 @@ class JointPlan:
 class JointObjective(nn.Module):
     """Masked prediction, and a weight times the recovery."""
 
-    def __init__(
-        self, masked: MaskedObjective, recovery: RecoveryObjective, weight: float
-    ) -> None:
+    def __init__(self, masked: MaskedObjective, recovery: RecoveryObjective, weight: float) -> None:
         super().__init__()
         self.masked, self.recovery, self._weight = masked, recovery, weight
 

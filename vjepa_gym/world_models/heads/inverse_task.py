@@ -21,6 +21,7 @@ from vjepa_gym.world_models.heads.inverse import (
     MOVED,
     ActionChunk,
     InverseDynamics,
+    InverseDynamicsConfig,
     gripper_moves,
 )
 from vjepa_gym.world_models.heads.key_poses import KeyPoses
@@ -35,6 +36,11 @@ READER_WEIGHT = 1.0
 """Likewise the error of the pose that is read off the goal's view."""
 KEY_WEIGHT = 1.0
 """Likewise the error of the next key pose."""
+
+
+def inverse_sizes() -> InverseDynamicsConfig:
+    """Return the sizes of a new head: one that reads poses, and tells the next key pose."""
+    return InverseDynamicsConfig(width=384, depth=3, reader_width=256, key_poses=True)
 
 
 def inverse_training() -> TrainingConfig:

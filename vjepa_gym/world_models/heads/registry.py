@@ -35,6 +35,7 @@ class HeadKind:
 
     Attributes:
         config: The dataclass of its sizes, all with defaults.
+        sizes: Returns those of a new head.
         module: Returns the head with new weights, drawn from torch's default generator.
         task: Returns what the training loop trains it by. It may fit the head's buffers, such as
             the spread of poses; a resumed training takes those of the checkpoint.
@@ -42,6 +43,7 @@ class HeadKind:
     """
 
     config: type[Any]
+    sizes: Callable[[], Any]
     module: Callable[[Any, ModelConfig], nn.Module]
     task: Callable[[HeadData, Any, TrainingConfig], Task]
     training: Callable[[], TrainingConfig]
@@ -70,10 +72,15 @@ class _Heads(Mapping[str, HeadKind]):
 
 def _inverse() -> HeadKind:
     from vjepa_gym.world_models.heads.inverse import InverseDynamics, InverseDynamicsConfig
-    from vjepa_gym.world_models.heads.inverse_task import InverseTask, inverse_training
+    from vjepa_gym.world_models.heads.inverse_task import (
+        InverseTask,
+        inverse_sizes,
+        inverse_training,
+    )
 
     return HeadKind(
         config=InverseDynamicsConfig,
+        sizes=inverse_sizes,
         module=InverseDynamics,
         task=InverseTask,
         training=inverse_training,
@@ -85,7 +92,11 @@ def _macro() -> HeadKind:
     from vjepa_gym.world_models.heads.macro_task import MacroTask, macro_training
 
     return HeadKind(
-        config=MacroModelConfig, module=MacroModel, task=MacroTask, training=macro_training
+        config=MacroModelConfig,
+        sizes=MacroModelConfig,
+        module=MacroModel,
+        task=MacroTask,
+        training=macro_training,
     )
 
 
@@ -94,7 +105,11 @@ def _decoder() -> HeadKind:
     from vjepa_gym.world_models.heads.decoder_task import DecoderTask, decoder_training
 
     return HeadKind(
-        config=DecoderConfig, module=Decoder, task=DecoderTask, training=decoder_training
+        config=DecoderConfig,
+        sizes=DecoderConfig,
+        module=Decoder,
+        task=DecoderTask,
+        training=decoder_training,
     )
 
 

@@ -74,7 +74,7 @@ def train_head(
     """
     kind, encoder = HEADS[name], facts_of_encoder(world_model)
     training = training or kind.training()
-    head = _new_head(kind.module, config or kind.config(), world_model, seed)
+    head = _new_head(kind.module, config or kind.sizes(), world_model, seed)
     latents = frame_latents(
         world_model,
         frames,
