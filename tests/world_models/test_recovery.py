@@ -12,6 +12,8 @@ from vjepa_gym.errors import DatasetError, TrainingError
 from vjepa_gym.learning.tasks import Plan, Task, step_generator
 from vjepa_gym.types import Frames
 from vjepa_gym.world_models.heads.inverse import InverseDynamicsConfig
+from vjepa_gym.world_models.preprocessing import Preprocessing
+from vjepa_gym.world_models.presets import debug
 from vjepa_gym.world_models.recovery import (
     ACTION_LOSS,
     POSE_ERROR,
@@ -19,6 +21,7 @@ from vjepa_gym.world_models.recovery import (
     RecoveryObjective,
 )
 from vjepa_gym.world_models.recovery_task import JointPlan, RecoveringPretraining, RecoveryPlan
+from vjepa_gym.world_models.warping import warp
 
 STEPS = 10
 
@@ -37,6 +40,7 @@ def drawn_by(frames: Frames, **changes: Any) -> RecoveryPlan:
         ({"weight": -1.0}, "weight must not be negative, got -1"),
         ({"weight": float("nan")}, "weight must not be negative, got nan"),
         ({"alone": 1.0}, "alone must be at least 0 and less than 1, got 1"),
+        ({"warp": -0.1}, "warp must be at least 0 and less than 1, got -0.1"),
         ({"episodes": 0}, "episodes must be positive"),
         ({"views": 1, "pairs": 1}, "views at least 2"),
         ({"views": 4, "pairs": 7}, "as many as there are, 6; got 16, 4 and 7"),
@@ -132,6 +136,20 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
     assert all(torch.equal(x, again[name]) for name, x in first.items())
     for other in (batch(4, 0), batch(3, 1)):
         assert not torch.equal(first["poses"], other["poses"])
+
+
+def test_views_of_an_episode_are_warped_alike() -> None:
+    frames = seen_hand()
+    task = recovering_task(frames, recipe(recovery=recovering(warp=0.3)))
+    plan = plan_of(task)
+    drawn, size = plan.recovery, frames.images.shape[1]
+    assert drawn.warps is not None
+    assert drawn.warps.shape == (len(drawn.rows), 2, 3)
+    loaded = task.load(plan, slice(0, plan.size))["recovery"]["images"]
+    for number, (rows, by) in enumerate(zip(drawn.rows, drawn.warps, strict=True)):
+        seen = warp(np.asarray(frames.images[rows]), np.stack([by] * len(rows)))
+        preprocessing = Preprocessing(debug().preprocessing, size)
+        torch.testing.assert_close(loaded[number], preprocessing(torch.from_numpy(seen)))
 
 
 def test_clips_and_masks_are_those_that_there_are_without_recovery() -> None:

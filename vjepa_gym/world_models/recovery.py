@@ -35,6 +35,9 @@ class RecoveryConfig:
     alone: float = 0.0
     """Share of the steps, at the beginning, in which nothing is masked: they take half the time,
     and latents come to tell the hand's pose sooner without masks (docs/results.md)."""
+    warp: float = 0.0
+    """Most by which views are scaled, as a fraction, those of an episode alike; they are moved and
+    turned by half of it (`warping.draw_warps`), as if the camera stood elsewhere."""
     episodes: int = 16
     """Episodes that views are drawn from in each step."""
     views: int = 8
@@ -49,6 +52,8 @@ class RecoveryConfig:
             raise ValueError(f"weight must not be negative, got {self.weight}")
         if not 0 <= self.alone < 1:
             raise ValueError(f"alone must be at least 0 and less than 1, got {self.alone}")
+        if not 0 <= self.warp < 1:
+            raise ValueError(f"warp must be at least 0 and less than 1, got {self.warp}")
         if self.episodes < 1 or self.views < 2 or not 1 <= self.pairs <= self.most_pairs:
             raise ValueError(
                 "episodes must be positive, views at least 2, and pairs from 1 to as many as there"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor, nn
 
 from vjepa_gym import kinematics
@@ -21,6 +21,7 @@ from vjepa_gym.world_models.preprocessing import Preprocessing
 from vjepa_gym.world_models.presets import ModelConfig
 from vjepa_gym.world_models.pretraining_task import MaskedPretraining, PretrainingPlan
 from vjepa_gym.world_models.recovery import RecoveryConfig, RecoveryObjective
+from vjepa_gym.world_models.warping import draw_warps, warp
 
 TOLD = 0.5
 """How often the head is told in how many steps the second view is reached."""
@@ -36,6 +37,7 @@ class RecoveryPlan:
         second: Which it ends with.
         told: Whether the head is told how far apart they are.
         gains: By how much the contrast of each colour is changed, the same for an episode.
+        warps: How views are scaled, moved and turned, the same for an episode; None for not at all.
     """
 
     rows: Int64[np.ndarray, "episodes views"]
@@ -43,6 +45,7 @@ class RecoveryPlan:
     second: Int64[np.ndarray, "episodes pairs"]
     told: Bool[np.ndarray, "episodes pairs"]
     gains: Float[Tensor, "episodes 3"]
+    warps: Float64[np.ndarray, "episodes 2 3"] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +177,10 @@ class RecoveringPretraining:
         within = np.arange(self.head.config.horizon)
         done = self._actions[np.minimum(begin[..., None] + within, len(self._actions) - 1)]
         before = torch.from_numpy(within < apart[..., None])
-        images = self._preprocessing(torch.from_numpy(self._frames.images[rows.ravel()]))
+        views = np.asarray(self._frames.images[rows.ravel()])
+        if drawn.warps is not None:
+            views = warp(views, np.repeat(drawn.warps[chosen], rows.shape[1], 0))
+        images = self._preprocessing(torch.from_numpy(views))
         images = images.unflatten(0, rows.shape) * drawn.gains[chosen][:, None, :, None, None]
         recovery = {
             "images": images,
@@ -215,14 +221,19 @@ class RecoveringPretraining:
         # Spirakis, Weighted random sampling with a reservoir, 2006).
         keys = -rng.exponential(size=near.shape) / near
         pairs = np.argsort(-keys, axis=1)[:, : config.pairs]
+        told = rng.random(pairs.shape) < TOLD
+        gains = rng.uniform(1 - self._jitter, 1 + self._jitter, (config.episodes, 3))
+        warps = None
+        if config.warp:
+            side = self._frames.images.shape[1]
+            warps = draw_warps(rng, config.episodes, config.warp, side)
         return RecoveryPlan(
             rows=rows,
             first=begin[pairs],
             second=end[pairs],
-            told=rng.random(pairs.shape) < TOLD,
-            gains=torch.from_numpy(
-                rng.uniform(1 - self._jitter, 1 + self._jitter, (config.episodes, 3))
-            ).float(),
+            told=told,
+            gains=torch.from_numpy(gains).float(),
+            warps=warps,
         )
 
     def _views(self, rng: np.random.Generator, episode: int) -> Int64[np.ndarray, " views"]:

@@ -112,7 +112,10 @@ def test_a_reader_adds_its_error_to_the_loss() -> None:
     head = task.modules["head"]
     assert isinstance(head, InverseDynamics)
     loss, metrics = task.objective(**batch)
-    error = pose_error(head, head.read(batch["goals"].float()), batch["goal_poses"])
+    views, poses = (
+        torch.cat([batch[a], batch[b]]) for a, b in (("latents", "goals"), ("poses", "goal_poses"))
+    )
+    error = pose_error(head, head.read(views.float()), poses)
     assert metrics["read"].item() == pytest.approx(error[:, :3].mean().item(), rel=1e-5)
     # The reader at work, and its error left out.
     rest = loss - error.mean()

@@ -68,14 +68,14 @@ class ActionChunk:
         spread: Mean absolute deviation from it.
         gripper: Logits of opening, holding and closing.
         key: The next key pose as `InverseDynamics.normalise` has it, if that is told.
-        read: The pose that is read off the goal, likewise, if one is.
+        read: The poses that are read off the present view and the goal's, likewise, if they are.
     """
 
     median: Float[Tensor, "n horizon 6"]
     spread: Float[Tensor, "n horizon 6"]
     gripper: Float[Tensor, "n horizon 3"]
     key: Float[Tensor, "n 7"] | None = None
-    read: Float[Tensor, "n 7"] | None = None
+    read: Float[Tensor, "n 2 7"] | None = None
 
 
 class InverseDynamics(nn.Module):
@@ -103,9 +103,10 @@ class InverseDynamics(nn.Module):
         self.config = config
         tokens = (model.encoder.image_size // model.encoder.patch_size) ** 2
         self.token_embed = nn.Linear(model.encoder.width, config.token_width)
-        # The present tokens and how the goal's differ; the pose, and how the goal's is read to
-        # differ; the steps left, if they are known.
-        poses = 14 if config.reader_width else 7
+        # The present tokens and how the goal's differ; the pose, and how the goal's, as it is read,
+        # differs from it and from how itself is read: what is misread alike does not matter then.
+        # The steps left, if they are known.
+        poses = 21 if config.reader_width else 7
         self.first = nn.Linear(2 * tokens * config.token_width + poses + 2, config.width)
         self.reader = None
         if config.reader_width:
@@ -142,9 +143,10 @@ class InverseDynamics(nn.Module):
         now, wanted = self.token_embed(latents), self.token_embed(goals)
         state = self.normalise(poses)
         parts = [now.flatten(1), (wanted - now).flatten(1), state]
-        read = None if self.reader is None else self.reader(goals)
-        if read is not None:
-            parts.append(read - state)
+        read = None
+        if self.reader is not None:
+            read = torch.stack([self.reader(latents), self.reader(goals)], 1)
+            parts += [read[:, 1] - state, read[:, 1] - read[:, 0]]
         x = self.first(torch.cat([*parts, self._embed_steps(steps, poses)], -1))
         for layer in self.layers:
             x = x + layer(nn.functional.gelu(x))

@@ -33,7 +33,7 @@ SPREAD_WEIGHT, GRIPPER_WEIGHT = 0.1, 0.1
 """What the likelihood of the spread and the gripper's cross-entropy count beside the error of a
 displacement."""
 READER_WEIGHT = 1.0
-"""Likewise the error of the pose that is read off the goal's view."""
+"""Likewise the error of the poses that are read off the two views."""
 KEY_WEIGHT = 1.0
 """Likewise the error of the next key pose."""
 
@@ -112,8 +112,8 @@ class InverseObjective(nn.Module):
         }
         loss = off.mean() + SPREAD_WEIGHT * spread + GRIPPER_WEIGHT * gripper
         if chunk.read is not None:
-            wrong = pose_error(self.head, chunk.read, goal_poses)
-            metrics["read"] = wrong[:, :3].mean().detach()
+            wrong = pose_error(self.head, chunk.read, torch.stack([poses, goal_poses], 1))
+            metrics["read"] = wrong[..., :3].mean().detach()
             loss = loss + READER_WEIGHT * wrong.mean()
         if chunk.key is not None:
             away = (chunk.key - self.head.normalise(key_poses)).abs()
@@ -123,8 +123,8 @@ class InverseObjective(nn.Module):
 
 
 def pose_error(
-    head: InverseDynamics, read: Float[Tensor, "n 7"], poses: Float[Tensor, "n 7"]
-) -> Float[Tensor, "n 7"]:
+    head: InverseDynamics, read: Float[Tensor, "*n 7"], poses: Float[Tensor, "*n 7"]
+) -> Float[Tensor, "*n 7"]:
     """Return how far off poses are that a head read off views, in units of how much they vary.
 
     Of closedness it is the square: most hands are open, and the least absolute error says that all
