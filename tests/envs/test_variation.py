@@ -56,6 +56,46 @@ def test_another_seed_draws_another_value():
     assert len(values) == 8
 
 
+def test_two_values_are_a_range():
+    chosen = {
+        "camera_azimuth": [100, 102],
+        "table_colour": [[0.1, 0.2, 0.3], [0.2, 0.2, 0.9]],
+        "goal": [[0.4, 0.0, 0.2], [0.5, 0.1, 0.3]],
+    }
+    drawn = [Variation(LAB, chosen).draw(seed) for seed in range(50)]
+    azimuth = np.array([each["camera_azimuth"] for each in drawn])
+    assert 100 <= azimuth.min() < 100.5
+    assert 101.5 < azimuth.max() <= 102
+    colours = np.array([each["table_colour"] for each in drawn])
+    assert (colours[:, 1] == np.float32(0.2)).all()
+    assert 0.1 <= colours[:, 0].min() < colours[:, 0].max() <= np.float32(0.2)
+    assert all(variation_space(LAB)["goal"].contains(each["goal"]) for each in drawn)
+    one = Variation(LAB, {"camera_azimuth": [100, 102]})
+    assert one.draw(3) == one.draw(3)
+
+
+def test_a_camera_that_roams_goes_farther_than_a_wide_choice():
+    heights = {
+        name: np.array([Variation(LAB, name).draw(seed)["camera_height"] for seed in range(60)])
+        for name in ("wide", "roaming")
+    }
+    assert np.ptp(heights["roaming"]) > 2 * np.ptp(heights["wide"])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"camera_azimuth": [140, 100]}, "range from 140.0 to 100.0: the first must be less"),
+        ({"camera_azimuth": [100, 900]}, "camera_azimuth is .* two of these for a range"),
+        ({"camera_azimuth": [100, 110, 120]}, "camera_azimuth is"),
+        ({"distractors": [1, 3]}, "distractors is"),
+    ],
+)
+def test_impossible_ranges_are_refused(chosen, said):
+    with pytest.raises(VariationError, match=said):
+        Variation(LAB, chosen)
+
+
 def test_names_stand_for_their_place_and_lists_for_arrays():
     drawn = Variation(LAB, {"object_set": "unseen", "goal": [0.5, 0.1, 0.2]}).draw(0)
     assert drawn["object_set"] == 1
@@ -86,9 +126,9 @@ def test_what_is_impossible_is_answered_with_what_is_possible(chosen, said):
 def test_unknown_factors_and_presets_are_answered_with_those_that_there_are():
     with pytest.raises(UnknownNameError, match="camera_azimuth"):
         Variation(LAB, {"camera_azimut": 1.0})
-    with pytest.raises(UnknownNameError, match="narrow, none, wide"):
+    with pytest.raises(UnknownNameError, match="narrow, none, roaming, wide"):
         Variation(LAB, "wid")
-    with pytest.raises(UnknownNameError, match="narrow, none, wide"):
+    with pytest.raises(UnknownNameError, match="narrow, none, roaming, wide"):
         VariationConfig(preset="wid").choice()
 
 

@@ -40,11 +40,12 @@ class Factor:
     nominal: Any
     names: tuple[str, ...] = ()
 
-    def draw(self, rng: np.random.Generator) -> Any:
-        """Return a usual value."""
+    def draw(self, rng: np.random.Generator, within: Box | None = None) -> Any:
+        """Return a usual value, or one within a range."""
         if isinstance(self.usual, Discrete):
             return np.int64(self.usual.start + rng.integers(self.usual.n))
-        return np.asarray(rng.uniform(self.usual.low, self.usual.high), np.float32)
+        within = within or self.usual
+        return np.asarray(rng.uniform(within.low, within.high), np.float32)
 
     def check(self, name: str, value: Any) -> Any:
         """Return `value` as an element of the space.
@@ -58,14 +59,30 @@ class Factor:
             number = np.asarray(value, self.space.dtype)
         except (TypeError, ValueError):
             number = np.asarray(np.nan)
-        exact = isinstance(self.space, Box) or number == np.asarray(value)
+        exact = isinstance(self.space, Box) or np.array_equal(number, np.asarray(value))
         if isinstance(self.space, Discrete) and number.ndim == 0 and exact:
             number = np.int64(number)
         if not exact or not self.space.contains(number):
             raise VariationError(
-                f"{name} is {self.meaning}: {self._valid()} or 'random', got {value!r}."
+                f"{name} is {self.meaning}: {self._valid()}, two of these for a range, or"
+                f" 'random'; got {value!r}."
             )
         return number
+
+    def range(self, name: str, value: Any) -> Box | None:
+        """Return what lies between two values of a number, or of several; None for anything else.
+
+        Raises:
+            VariationError: One of the two is impossible, or the second is less than the first.
+        """
+        if isinstance(self.space, Discrete) or np.ndim(value) != self.space.low.ndim + 1:
+            return None
+        if len(value) != 2:
+            return None
+        low, high = (self.check(name, end) for end in value)
+        if np.any(low > high):
+            raise VariationError(f"{name} is a range from {low} to {high}: the first must be less.")
+        return Box(low, high, dtype=np.float32)
 
     def _valid(self) -> str:
         if self.names:

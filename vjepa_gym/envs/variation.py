@@ -2,7 +2,8 @@
 
 Each factor has a nominal value, a range of what is possible and a narrower one of what `"random"`
 draws from, so that one factor can be swept while the others stand still:
-`reset(options={"variation": {"camera_azimuth": 140}})`.
+`reset(options={"variation": {"camera_azimuth": 140}})`. A pair, such as `(100, 140)`, has a value
+drawn from between the two.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
+from gymnasium.spaces import Box
 
 from vjepa_gym.envs.factors import COLOURED, factors, variation_space
 from vjepa_gym.envs.placement import Placement
@@ -23,7 +25,8 @@ from vjepa_gym.sim.shapes import Prop
 from vjepa_gym.sim.world import World
 
 Choice: TypeAlias = Mapping[str, Any]
-"""Values by factor; `"random"` has one drawn, a word stands for its place in the list of names."""
+"""Values by factor; `"random"` has one drawn, and so has a pair, from between the two; a word
+stands for its place in the list of names."""
 
 DRAWN = ("object_start", "arm_start", "goal")
 """Factors that the task draws unless they are given."""
@@ -60,8 +63,9 @@ class Variation:
             value = merged.get(name, factor.nominal)
             if isinstance(value, str) and name in DRAWN:
                 value = None
-            if isinstance(value, str):
-                value = factor.draw(np.random.default_rng([seed, i]))
+            if isinstance(value, str | Box):
+                within = value if isinstance(value, Box) else None
+                value = factor.draw(np.random.default_rng([seed, i]), within)
             if value is not None:
                 drawn[name] = value
         return drawn
@@ -80,8 +84,12 @@ class Variation:
         for name, value in (chosen or {}).items():
             if name not in self.factors:
                 raise UnknownNameError("factor of variation", name, self.factors)
-            random = isinstance(value, str) and value == RANDOM
-            checked[name] = value if random else self.factors[name].check(name, value)
+            if isinstance(value, str) and value == RANDOM:
+                checked[name] = value
+            elif (within := self.factors[name].range(name, value)) is not None:
+                checked[name] = within
+            else:
+                checked[name] = self.factors[name].check(name, value)
         return checked
 
 

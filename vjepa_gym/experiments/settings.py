@@ -29,10 +29,10 @@ DYNAMICS = ("learned", "persistence", "oracle")
 
 @dataclass(kw_only=True)
 class VariationConfig:
-    """What differs from the lab as it is. Each factor takes a value, or `random`."""
+    """What differs from the lab as it is: a value of each factor, a pair, or `random`."""
 
     preset: str = "none"
-    """`none`, `narrow` or `wide`: which factors are random unless they are given below."""
+    """`none`, `narrow`, `wide` or `roaming`: which factors are random unless given below."""
     camera_azimuth: Any = None
     """Where the exterior camera stands, seen from above [deg]; 90 is the robot's left."""
     camera_height: Any = None

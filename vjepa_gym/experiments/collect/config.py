@@ -57,7 +57,7 @@ class CollectConfig:
     gripper: str = "panda"
     """`panda`, or `robotiq` for DROID's."""
     variation: str = "none"
-    """`none`, `narrow` or `wide`: what else differs from one episode to the next."""
+    """`none`, `narrow`, `wide` or `roaming`: what else differs from one episode to the next."""
     env_options: dict[str, Any] = field(default_factory=dict)
     """Further keyword arguments of the environments."""
     cameras: list[str] = field(default_factory=lambda: ["left"])
