@@ -35,10 +35,6 @@ class RecoveryConfig:
     alone: float = 0.0
     """Share of the steps, at the beginning, in which nothing is masked: they take half the time,
     and latents come to tell the hand's pose sooner without masks (docs/results.md)."""
-    spread: float = 0.0
-    """Least standard deviation that each feature of each token is to have among the views of an
-    episode; what it lacks adds to the loss, as in VICReg (arXiv 2105.04906). Latents that hardly
-    vary are hard to tell apart, whatever they tell."""
     warp: float = 0.0
     """Most by which views are scaled, as a fraction, those of an episode alike; they are moved and
     turned by half of it (`warping.draw_warps`), as if the camera stood elsewhere."""
@@ -56,8 +52,6 @@ class RecoveryConfig:
             raise ValueError(f"weight must not be negative, got {self.weight}")
         if not 0 <= self.alone < 1:
             raise ValueError(f"alone must be at least 0 and less than 1, got {self.alone}")
-        if not 0 <= self.spread < 1:
-            raise ValueError(f"spread must be at least 0 and less than 1, got {self.spread}")
         if not 0 <= self.warp < 1:
             raise ValueError(f"warp must be at least 0 and less than 1, got {self.warp}")
         if self.episodes < 1 or self.views < 2 or not 1 <= self.pairs <= self.most_pairs:
@@ -82,18 +76,9 @@ class RecoveryObjective(nn.Module):
         head: Tells poses and actions.
     """
 
-    def __init__(
-        self, encoder: VisionTransformer, head: InverseDynamics, spread: float = 0.0
-    ) -> None:
-        """Put a head on an encoder.
-
-        Args:
-            encoder: Whose latents are to tell.
-            head: Tells.
-            spread: Least standard deviation of latents among the views of an episode.
-        """
+    def __init__(self, encoder: VisionTransformer, head: InverseDynamics) -> None:
         super().__init__()
-        self.encoder, self.head, self._spread = encoder, head, spread
+        self.encoder, self.head = encoder, head
         self._actions = InverseObjective(head)
 
     def forward(
@@ -132,20 +117,7 @@ class RecoveryObjective(nn.Module):
             name: parts[name] for name in ("displacement", "gripper", "key") if name in parts
         }
         metrics["closed"] = wrong[:, 6].mean().detach()
-        spread = spread_within(latents)
-        metrics["spread_within"] = spread.mean().detach()
-        lacking = nn.functional.relu(self._spread - spread).mean()
-        return wrong.mean() + told + lacking, metrics
-
-
-def spread_within(
-    latents: Float[Tensor, "batch views tokens dim"],
-) -> Float[Tensor, "tokens dim"]:
-    """Return the standard deviation of each feature about its mean in the views of an episode."""
-    away = latents - latents.mean(1, keepdim=True)
-    freedom = latents.shape[0] * (latents.shape[1] - 1)
-    # Not steep where nothing varies.
-    return (away.square().sum((0, 1)) / freedom + 1e-6).sqrt()
+        return wrong.mean() + told, metrics
 
 
 def _chosen(

@@ -143,7 +143,7 @@ class RecoveringPretraining:
         self._preprocessing = Preprocessing(model.preprocessing, model.encoder.image_size)
         self._objective = JointObjective(
             masked.objective,
-            RecoveryObjective(masked.encoder, self.head, recovery.spread).to(device),
+            RecoveryObjective(masked.encoder, self.head).to(device),
             recovery.weight,
         )
 
