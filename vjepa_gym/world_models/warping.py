@@ -33,6 +33,7 @@ def warp(
 ) -> UInt8[np.ndarray, "n height width 3"]:
     """Return each view mapped by its own map; what lies outside is its mirror image."""
     height, width = images.shape[1:3]
-    how = {"flags": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REFLECT_101}
-    pairs = zip(images, warps, strict=True)
-    return np.stack([cv2.warpAffine(image, by, (width, height), **how) for image, by in pairs])
+    warped = np.empty_like(images)
+    for image, by, there in zip(images, warps, warped, strict=True):
+        cv2.warpAffine(image, by, (width, height), there, borderMode=cv2.BORDER_REFLECT_101)
+    return warped
