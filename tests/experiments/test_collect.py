@@ -66,7 +66,7 @@ def test_behaviours_are_drawn_as_often_as_the_mix_says():
         ({"workers": -1}, "at least 0"),
         ({"mix": {"play": 0.0}}, "positive weight"),
         ({"tasks": {"reach": 0.0}}, "positive weight"),
-        ({"variation": "wid"}, "narrow, none, wide"),
+        ({"variation": "wid"}, "narrow, none, roaming, wide"),
         ({"tasks": {"vjepa_gym/FrankaReech-v0": 1.0}}, "FrankaReach-v0"),
     ],
 )
