@@ -70,7 +70,8 @@ def test_two_values_are_a_range():
     assert (colours[:, 1] == np.float32(0.2)).all()
     assert 0.1 <= colours[:, 0].min() < colours[:, 0].max() <= np.float32(0.2)
     assert all(variation_space(LAB)["goal"].contains(each["goal"]) for each in drawn)
-    one = Variation(LAB, {"camera_azimuth": [100, 102]})
+    assert Variation(LAB, {"camera_azimuth": np.array(101.0)}).draw(0)["camera_azimuth"] == 101
+    one = Variation(LAB, {"camera_azimuth": np.array([100, 102])})
     assert one.draw(3) == one.draw(3)
 
 
@@ -89,6 +90,7 @@ def test_a_camera_that_roams_goes_farther_than_a_wide_choice():
         ({"camera_azimuth": [100, 900]}, "camera_azimuth is .* two of these for a range"),
         ({"camera_azimuth": [100, 110, 120]}, "camera_azimuth is"),
         ({"distractors": [1, 3]}, "distractors is"),
+        ({"camera_azimuth": [[100], [100, 120]]}, "camera_azimuth is"),
     ],
 )
 def test_impossible_ranges_are_refused(chosen, said):

@@ -1,6 +1,6 @@
 """The menu of what may differ between episodes: each factor, its range and its nominal value."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,9 +75,10 @@ class Factor:
         Raises:
             VariationError: One of the two is impossible, or the second is less than the first.
         """
-        if isinstance(self.space, Discrete) or np.ndim(value) != self.space.low.ndim + 1:
+        value = value.tolist() if isinstance(value, np.ndarray) else value
+        if isinstance(self.space, Discrete) or not isinstance(value, Sequence):
             return None
-        if len(value) != 2:
+        if len(value) != 2 or any(np.size(end) != self.space.low.size for end in value):
             return None
         low, high = (self.check(name, end) for end in value)
         if np.any(low > high):

@@ -46,6 +46,8 @@ LARGER = 2
 """Videos of anybody are kept at so many times the resolution of the training, to be cropped."""
 UNITS = {"droid": "files", "videos": "videos", "images": "images"}
 """What is looked into in each kind of folder."""
+WITH_POSES = ("ours", "droid")
+"""The kinds of folders whose episodes tell where the hand was."""
 MISSING_FRAMES = 1
 """Rows at the end of a DROID episode that may have no frame, as released ones often have none."""
 
@@ -89,7 +91,7 @@ def has_poses(folder: str | Path) -> bool:
     Raises:
         DatasetError: There are no such data.
     """
-    return _kind_of(Path(folder)) in ("ours", "droid")
+    return _kind_of(Path(folder)) in WITH_POSES
 
 
 def open_whole(
@@ -101,7 +103,7 @@ def open_whole(
         DatasetError: There are no such data, or damaged ones.
     """
     kind = _kind_of(Path(folder))
-    if not has_poses(folder):
+    if kind not in WITH_POSES:
         raise DatasetError(
             f"{folder}: a folder of {kind} has no poses, from which actions are learnt; expected a "
             "dataset that `vjepa-gym collect` made, or episodes in DROID's layout. Encoders are "

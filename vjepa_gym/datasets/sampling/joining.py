@@ -28,23 +28,23 @@ class JoinedImages:
             raise ValueError(f"images must be of one size to be joined, got {sorted(sizes)}")
         self._parts = list(parts)
         self._ends = np.cumsum([len(part) for part in parts])
-        self._which = range(int(self._ends[-1]))
+        self._rows = np.arange(self._ends[-1])
 
     @property
     def shape(self) -> tuple[int, ...]:
         """How many there are, their height and width [px], and 3."""
-        return (len(self._which), *self._parts[0].shape[1:])
+        return (len(self._rows), *self._parts[0].shape[1:])
 
     def __len__(self) -> int:
-        return len(self._which)
+        return len(self._rows)
 
     def __getitem__(self, rows: Any) -> Any:
         """Return one image, a view of a slice, or an array of those with the given numbers."""
         if isinstance(rows, slice):
             view = object.__new__(JoinedImages)
-            view.__dict__.update(self.__dict__, _which=self._which[rows])
+            view.__dict__.update(self.__dict__, _rows=self._rows[rows])
             return view
-        numbers = np.arange(self._which.start, self._which.stop, self._which.step)[rows]
+        numbers = self._rows[rows]
         images = self._gather(np.atleast_1d(numbers).ravel())
         return images.reshape(*np.shape(numbers), *images.shape[1:])
 
